@@ -159,7 +159,8 @@ pub struct Rules {
     pub max_open_orders: u32,
     /// How long, in log time, the outcome of a request is kept for its retries, microseconds.
     pub idempotency_window_us: u64,
-    /// How many outcomes are kept at the most; the oldest of orders no longer open go first.
+    /// How many outcomes are kept at the most, not counting those of submits whose order is still open: these are
+    /// never dropped, so that the id of an open order cannot be used again. The oldest go first.
     pub idempotency_capacity: u32,
 }
 

@@ -22,5 +22,5 @@ pub use ids::{
 };
 pub use instrument::{Instrument, InstrumentState};
 pub use quantity::{Price, Qty, Side};
-pub use snapshot::{AccountSnapshot, IdempotencyEntry, InstrumentSnapshot, OrderSnapshot, Snapshot};
+pub use snapshot::{AccountSnapshot, ClosedOrder, IdempotencyEntry, InstrumentSnapshot, OrderSnapshot, Snapshot};
 pub use text::{ClientOrderId, InlineText, Symbol, TextError};

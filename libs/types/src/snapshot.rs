@@ -97,6 +97,23 @@ pub struct IdempotencyEntry {
     pub outcome: Outcome,
     /// The fills of the answer.
     pub fills: Vec<Fill>,
-    /// For an accepted submit whose order is no longer open: how the order ended and how much was filled.
-    pub closed: Option<(OrderStatus, Qty)>,
+    /// For an accepted submit whose order is no longer open: how the order ended.
+    pub closed: Option<ClosedOrder>,
+}
+
+/// What is remembered of an order that is no longer open, as long as the entry of its submit is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedOrder {
+    /// [`OrderStatus::Filled`] or [`OrderStatus::Canceled`].
+    pub status: OrderStatus,
+    /// Its instrument.
+    pub instrument: InstrumentId,
+    /// Its side.
+    pub side: Side,
+    /// Its last price.
+    pub price: Price,
+    /// Its last total quantity.
+    pub quantity: Qty,
+    /// How much of it was filled.
+    pub cumulative: Qty,
 }
