@@ -1,1 +1,29 @@
-//! service-kit
+//! What every process of the house has in common: configuration, logs, metrics, health, listeners, an orderly stop.
+//!
+//! A service is a library that implements [`Service`]; a [`node::Node`] binds the sockets, mounts the services it is
+//! given, keeps health and readiness, and stops them in order. One process with all roles and one process per role
+//! differ only in the list of services.
+//!
+//! Deliberately absent: anything about orders, journals or leadership; authentication (nothing listens outside
+//! loopback yet); push of metrics or traces.
+
+pub mod clock;
+pub mod config;
+mod context;
+pub mod data_dir;
+pub mod health;
+pub mod memory;
+pub mod pools;
+mod process;
+mod service;
+mod shutdown;
+
+/// For the implementations of [`Service`].
+pub use async_trait::async_trait;
+pub use context::NodeContext;
+pub use data_dir::DataDir;
+pub use health::{Component, Components, Condition};
+pub use memory::{AllocatorStats, MemoryAccounts};
+pub use pools::{PoolStatus, Pools};
+pub use service::{Service, ServiceError};
+pub use shutdown::Shutdown;

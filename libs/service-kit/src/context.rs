@@ -1,0 +1,44 @@
+//! What a node gives to every service it carries. Absent: configuration and channels; those are passed one by one.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::{Components, MemoryAccounts, Pools};
+
+/// What all services of a process share. Clones share their registries.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NodeContext {
+    /// Configured name of the instance.
+    pub name: String,
+    /// Roles of the process, as configured.
+    pub roles: Vec<String>,
+    /// Where the process keeps its files. Each service has its own directory below.
+    pub data_dir: PathBuf,
+    /// Version of the program.
+    pub version: &'static str,
+    /// When the process was started.
+    pub started: Instant,
+    /// Conditions of the components.
+    pub components: Components,
+    /// Database connection pools.
+    pub pools: Pools,
+    /// Who uses how much memory.
+    pub memory: MemoryAccounts,
+}
+
+impl NodeContext {
+    /// A context with empty registries, for an instance that starts now.
+    pub fn new(name: impl Into<String>, roles: Vec<String>, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            roles,
+            data_dir: data_dir.into(),
+            version: env!("CARGO_PKG_VERSION"),
+            started: Instant::now(),
+            components: Components::new(),
+            pools: Pools::default(),
+            memory: MemoryAccounts::default(),
+        }
+    }
+}
