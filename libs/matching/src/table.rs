@@ -1,0 +1,313 @@
+//! What was answered to whom: the idempotency table, oldest outcome first, found by (account, client order id) and,
+//! for submits, by order id. Entries are never moved; their queue is a chain through them.
+
+use crate::digest::{self, KeptRequest, Sums};
+use crate::index::Index;
+use crate::slab::{Linked, NONE, Slab};
+use types::{
+    AccountId, ClientOrderId, ClosedOrder, Fill, IdempotencyEntry, OrderId, OrderStatus, Outcome, Place, RejectReason,
+    Seq, Timestamp,
+};
+
+/// What an entry has to do with an order, beyond naming it in its outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Made {
+    /// Not the accepted submit of an order.
+    Nothing,
+    /// The submit of an order that is open, at this handle.
+    Open(u32),
+    /// The submit of an order that is not open any more.
+    Closed(ClosedOrder),
+}
+
+/// A kept outcome. Flat, without the padding that 128-bit fields would bring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) account: AccountId,
+    pub(crate) client_order_id: ClientOrderId,
+    status: OrderStatus,
+    reason: Option<RejectReason>,
+    index: u32,
+    pub(crate) payload_hash: u64,
+    timestamp: Timestamp,
+    log_id: [u8; 16],
+    epoch: u64,
+    seq: Seq,
+    order_id: OrderId,
+    cumulative: types::Qty,
+    leaves: types::Qty,
+    canceled_orders: u32,
+    first_fill: u32,
+    next: u32,
+    pub(crate) made: Made,
+}
+
+impl Linked for Entry {
+    fn next(&self) -> u32 {
+        self.next
+    }
+
+    fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+}
+
+impl Entry {
+    fn new(request: &KeptRequest, first_fill: u32, made: Made) -> Self {
+        let KeptRequest { place, outcome, .. } = request;
+        Self {
+            account: request.account,
+            client_order_id: request.client_order_id,
+            status: outcome.status,
+            reason: outcome.reason,
+            index: place.index,
+            payload_hash: request.payload_hash,
+            timestamp: request.timestamp,
+            log_id: place.log_id.0.to_le_bytes(),
+            epoch: place.epoch,
+            seq: place.seq,
+            order_id: outcome.order_id,
+            cumulative: outcome.cumulative,
+            leaves: outcome.leaves,
+            canceled_orders: outcome.canceled_orders,
+            first_fill,
+            next: NONE,
+            made,
+        }
+    }
+
+    /// The entry as it was recorded.
+    pub(crate) fn request(&self) -> KeptRequest {
+        KeptRequest {
+            account: self.account,
+            client_order_id: self.client_order_id,
+            payload_hash: self.payload_hash,
+            timestamp: self.timestamp,
+            place: Place {
+                log_id: types::LogId(u128::from_le_bytes(self.log_id)),
+                epoch: self.epoch,
+                seq: self.seq,
+                index: self.index,
+            },
+            outcome: Outcome {
+                status: self.status,
+                reason: self.reason,
+                order_id: self.order_id,
+                cumulative: self.cumulative,
+                leaves: self.leaves,
+                canceled_orders: self.canceled_orders,
+                original: None,
+            },
+        }
+    }
+
+    /// The order that this entry's client id names: that of an accepted request about one order.
+    pub(crate) fn names(&self) -> Option<OrderId> {
+        (self.status != OrderStatus::Rejected && self.order_id.0 != 0).then_some(self.order_id)
+    }
+
+    const fn is_open(&self) -> bool {
+        matches!(self.made, Made::Open(_))
+    }
+}
+
+/// A fill of a kept outcome, chained to the next one.
+#[derive(Clone, Copy, Debug)]
+struct KeptFill {
+    fill: Fill,
+    next: u32,
+}
+
+impl Linked for KeptFill {
+    fn next(&self) -> u32 {
+        self.next
+    }
+
+    fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Table {
+    entries: Slab<Entry>,
+    fills: Slab<KeptFill>,
+    by_request: Index,
+    /// Accepted submits by the order they made.
+    by_order: Index,
+    oldest: u32,
+    newest: u32,
+    /// Entries of submits whose order is open.
+    open: u32,
+}
+
+/// Order ids are a counter below a constant: spread them over the index.
+const fn order_key(id: OrderId) -> u64 {
+    let mixed = (id.0 ^ (id.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: Slab::new(),
+            fills: Slab::new(),
+            by_request: Index::new(),
+            by_order: Index::new(),
+            oldest: NONE,
+            newest: NONE,
+            open: 0,
+        }
+    }
+
+    /// Entries kept.
+    pub(crate) const fn len(&self) -> u32 {
+        self.entries.len()
+    }
+
+    /// Entries that may be dropped: all but those of open orders.
+    pub(crate) const fn droppable(&self) -> u32 {
+        self.entries.len() - self.open
+    }
+
+    pub(crate) fn get(&self, handle: u32) -> &Entry {
+        &self.entries[handle]
+    }
+
+    /// The entry of a request, `key` being its [`digest::request_key`].
+    pub(crate) fn find(&self, key: u64, account: AccountId, client_order_id: &ClientOrderId) -> Option<u32> {
+        self.by_request.find(key, |handle| {
+            let entry = &self.entries[handle];
+            entry.account == account && entry.client_order_id == *client_order_id
+        })
+    }
+
+    /// The entry of the submit that made an order.
+    pub(crate) fn find_order(&self, id: OrderId) -> Option<u32> {
+        self.by_order.find(order_key(id), |handle| self.entries[handle].order_id == id)
+    }
+
+    /// The fills of an entry, in the order they happened.
+    pub(crate) fn fills(&self, handle: u32) -> impl Iterator<Item = Fill> + '_ {
+        let mut at = self.entries[handle].first_fill;
+        std::iter::from_fn(move || {
+            (at != NONE).then(|| {
+                let kept = &self.fills[at];
+                at = kept.next;
+                kept.fill
+            })
+        })
+    }
+
+    /// All entries, oldest first.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = u32> + '_ {
+        let mut at = self.oldest;
+        std::iter::from_fn(move || {
+            (at != NONE).then(|| {
+                let handle = at;
+                at = self.entries[at].next;
+                handle
+            })
+        })
+    }
+
+    /// An entry as the snapshot shows it.
+    pub(crate) fn snapshot(&self, handle: u32) -> IdempotencyEntry {
+        let entry = &self.entries[handle];
+        let KeptRequest { account, client_order_id, payload_hash, timestamp, place, outcome } = entry.request();
+        let closed = if let Made::Closed(closed) = entry.made { Some(closed) } else { None };
+        let fills = self.fills(handle).collect();
+        IdempotencyEntry { account, client_order_id, payload_hash, timestamp, place, outcome, fills, closed }
+    }
+
+    /// Adds the newest entry. Its request must not be in yet.
+    pub(crate) fn record(
+        &mut self,
+        key: u64,
+        request: &KeptRequest,
+        fills: &[Fill],
+        made: Made,
+        sums: &mut Sums,
+    ) -> u32 {
+        let mut first_fill = NONE;
+        for fill in fills.iter().rev() {
+            first_fill = self.fills.insert(KeptFill { fill: *fill, next: first_fill });
+        }
+        let handle = self.entries.insert(Entry::new(request, first_fill, made));
+        self.by_request.insert(key, handle);
+        sums.outcomes.push_back(digest::kept_outcome(request, fills.iter().copied()));
+        match made {
+            Made::Nothing => {}
+            Made::Open(_) => {
+                self.open += 1;
+                self.by_order.insert(order_key(request.outcome.order_id), handle);
+            }
+            Made::Closed(closed) => {
+                self.by_order.insert(order_key(request.outcome.order_id), handle);
+                let digest = digest::closed_order(request.account, &request.client_order_id, &closed);
+                sums.closed = sums.closed.wrapping_add(digest);
+            }
+        }
+        self.append(handle);
+        handle
+    }
+
+    /// The order of an entry is open no more.
+    pub(crate) fn close(&mut self, handle: u32, closed: ClosedOrder, sums: &mut Sums) {
+        let entry = &mut self.entries[handle];
+        debug_assert!(entry.is_open(), "an order closes once");
+        entry.made = Made::Closed(closed);
+        self.open -= 1;
+        let digest = digest::closed_order(entry.account, &entry.client_order_id, &closed);
+        sums.closed = sums.closed.wrapping_add(digest);
+    }
+
+    /// When the oldest entry was made.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        (self.oldest != NONE).then(|| self.entries[self.oldest].timestamp)
+    }
+
+    /// Drops the oldest entry, or moves it to the back if its order is open.
+    pub(crate) fn retire_oldest(&mut self, sums: &mut Sums) {
+        let handle = self.oldest;
+        if handle == NONE {
+            return;
+        }
+        let entry = self.entries[handle];
+        let digest = digest::kept_outcome(&entry.request(), self.fills(handle));
+        sums.outcomes.pop_front(digest);
+        self.oldest = entry.next;
+        if self.oldest == NONE {
+            self.newest = NONE;
+        }
+        if entry.is_open() {
+            sums.outcomes.push_back(digest);
+            self.append(handle);
+            return;
+        }
+        self.by_request.remove(digest::request_key(entry.account, &entry.client_order_id), handle);
+        if let Made::Closed(closed) = entry.made {
+            self.by_order.remove(order_key(entry.order_id), handle);
+            let digest = digest::closed_order(entry.account, &entry.client_order_id, &closed);
+            sums.closed = sums.closed.wrapping_sub(digest);
+        }
+        let mut fill = entry.first_fill;
+        while fill != NONE {
+            let next = self.fills[fill].next;
+            self.fills.remove(fill);
+            fill = next;
+        }
+        self.entries.remove(handle);
+    }
+
+    fn append(&mut self, handle: u32) {
+        self.entries[handle].next = NONE;
+        if self.newest == NONE {
+            self.oldest = handle;
+        } else {
+            self.entries[self.newest].next = handle;
+        }
+        self.newest = handle;
+    }
+}
