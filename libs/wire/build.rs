@@ -23,6 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is set by cargo")?);
     fs::write(out_dir.join("hivemind.bin"), descriptors.encode_to_vec())?;
     // Maps become BTreeMap, so that equal messages are encoded equally.
-    tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .codec_path("crate::codec::ProtobufCodec")
+        .compile_fds(descriptors)?;
     Ok(())
 }

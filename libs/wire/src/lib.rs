@@ -5,7 +5,10 @@
 //! Deliberately absent: services (they are in `services/`), names and addresses of instances, authentication, and
 //! the binary layout of the journal (`journal-core`).
 
+pub mod codec;
+pub mod convert;
 pub mod pb;
+pub mod status;
 pub mod transport;
 
 /// Descriptors of all services and of what they import, encoded, as gRPC reflection serves them.
