@@ -66,8 +66,10 @@ impl Ladder {
     pub(crate) fn insert(&mut self, rank: Rank, queue: u32) {
         let rung = Rung { rank, queue };
         if self.chunks.is_empty() {
-            let chunk = self.fresh();
+            let mut chunk = self.fresh();
+            chunk.push(rung);
             self.chunks.push(chunk);
+            return;
         }
         let mut at = self.chunk_of(rank);
         if self.chunks[at].len() == CHUNK {

@@ -31,11 +31,15 @@ mod index;
 mod ladder;
 mod limits;
 mod operator;
+#[cfg(feature = "test-util")]
+pub mod reference;
 mod restore;
 mod slab;
 mod table;
 mod trading;
 mod view;
+#[cfg(feature = "test-util")]
+pub mod workload;
 
 pub use digest::{payload_hash, snapshot_hash};
 pub use exchange::Exchange;
