@@ -4,13 +4,18 @@
 //!
 //! Deliberately absent: anything that needs state, but for the number of an instrument ([`InstrumentLookup`]).
 
+mod consensus;
 mod enums;
 mod field;
 mod history;
 mod instruments;
+mod journal;
 mod orders;
 mod report;
+#[cfg(test)]
+mod tests;
 
+pub use consensus::{Engine, engine, engine_to_pb, epoch, epoch_to_pb, voter_config, voter_config_to_pb};
 pub use enums::Unspecified;
 pub use history::{
     ExecutionFilter, OrderFilter, PAGE_SIZE, PAGE_SIZE_MAX, Page, Period, TradeFilter, list_executions, list_orders,
@@ -19,6 +24,10 @@ pub use history::{
 pub use instruments::{
     BOOK_DEPTH, BOOK_DEPTH_MAX, book_request, define_instrument, instrument, instrument_to_pb, set_instrument_state,
     stream_book_request, stream_trades_request,
+};
+pub use journal::{
+    append_reply, append_reply_to_pb, append_request, append_request_to_pb, entries, entry, entry_to_pb, fence_reply,
+    fence_reply_to_pb, fence_request, fence_request_to_pb, log_id, log_id_to_pb, log_of_shard, tail, tail_to_pb,
 };
 pub use orders::{
     InstrumentLookup, UNKNOWN_INSTRUMENT, cancel, mass_cancel, order_key, replace, session_command, submit,

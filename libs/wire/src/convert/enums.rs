@@ -1,6 +1,7 @@
 //! Every enum that exists on both sides, matched exhaustively in both directions: a value added on either side does
 //! not compile until it is given its other half.
 
+use crate::pb::journal::v1 as journal;
 use crate::pb::marketdata::v1 as marketdata;
 use crate::pb::orders::v1 as orders;
 
@@ -63,6 +64,9 @@ pairs! {
         InvalidInstrument,
         InvalidRules,
         CapacityExhausted,
+    }
+    journal::EntryKind = journal_core::EntryKind {
+        EpochStart, Batch, StateHash, LogicVersion, SnapshotMark, BackupMark
     }
     marketdata::InstrumentState = types::InstrumentState { PreOpen, Continuous, Halted, CancelOnly, Closed }
 }

@@ -1,0 +1,132 @@
+//! One request at a time, each until its outcome is known.
+//!
+//! Deliberately absent: routing to the leader; a node that does not lead says who does, and the caller has the
+//! channels.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use crate::pb::orders::v1 as pb;
+use crate::pb::orders::v1::order_service_client::OrderServiceClient;
+use crate::status::{ApiError, ErrorCode, Retry};
+
+/// How long a request is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// For all attempts together.
+    pub deadline: Duration,
+    /// For one attempt.
+    pub attempt: Duration,
+    /// Wait before the second attempt; doubled for each further one. A server that says how long to wait is obeyed.
+    pub backoff_min: Duration,
+    /// Longest wait of our own choosing.
+    pub backoff_max: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// Ten seconds, two for each attempt: an engine that takes over does so within them.
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(10),
+            attempt: Duration::from_secs(2),
+            backoff_min: Duration::from_millis(10),
+            backoff_max: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Sends trading requests and finds out what became of them.
+///
+/// Every method gives the answer, or an error. An error of [`Retry::InDoubt`] means that the deadline passed and
+/// the request may have been executed; any other one that it was not, by any of the attempts.
+#[derive(Clone, Debug)]
+pub struct OrderClient {
+    client: OrderServiceClient<Channel>,
+    policy: RetryPolicy,
+}
+
+impl OrderClient {
+    /// A client over `channel`.
+    #[must_use]
+    pub fn new(channel: Channel, policy: RetryPolicy) -> Self {
+        Self { client: OrderServiceClient::new(channel), policy }
+    }
+
+    /// Enters a new order.
+    pub async fn submit(&self, request: &pb::SubmitOrderRequest) -> Result<pb::OrderReport, ApiError> {
+        let attempt = async |mut client: OrderServiceClient<Channel>, request| client.submit_order(request).await;
+        answered(self.until_known(request, attempt).await?.report)
+    }
+
+    /// Takes one order off the book.
+    pub async fn cancel(&self, request: &pb::CancelOrderRequest) -> Result<pb::OrderReport, ApiError> {
+        let attempt = async |mut client: OrderServiceClient<Channel>, request| client.cancel_order(request).await;
+        answered(self.until_known(request, attempt).await?.report)
+    }
+
+    /// Changes an order.
+    pub async fn replace(&self, request: &pb::ReplaceOrderRequest) -> Result<pb::OrderReport, ApiError> {
+        let attempt = async |mut client: OrderServiceClient<Channel>, request| client.replace_order(request).await;
+        answered(self.until_known(request, attempt).await?.report)
+    }
+
+    /// Takes many orders off the book.
+    pub async fn mass_cancel(&self, request: &pb::MassCancelRequest) -> Result<pb::OrderReport, ApiError> {
+        let attempt = async |mut client: OrderServiceClient<Channel>, request| client.mass_cancel(request).await;
+        answered(self.until_known(request, attempt).await?.report)
+    }
+
+    /// Reads one order; `None` if the engine does not know it (any more).
+    pub async fn get(&self, request: &pb::GetOrderRequest) -> Result<Option<pb::GetOrderResponse>, ApiError> {
+        let attempt = async |mut client: OrderServiceClient<Channel>, request| client.get_order(request).await;
+        match self.until_known(request, attempt).await {
+            Ok(order) => Ok(Some(order)),
+            Err(error) if error.code == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the same request until there is an answer, a final error, or no time left.
+    async fn until_known<Q, A>(
+        &self,
+        request: &Q,
+        attempt: impl AsyncFn(OrderServiceClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, ApiError>
+    where
+        Q: Clone,
+    {
+        let deadline = Instant::now() + self.policy.deadline;
+        let mut backoff = self.policy.backoff_min;
+        let mut in_doubt = false;
+        loop {
+            let until = deadline.min(Instant::now() + self.policy.attempt);
+            let mut message = Request::new(request.clone());
+            message.set_timeout(until.saturating_duration_since(Instant::now()));
+            let error = match timeout_at(until, attempt(self.client.clone(), message)).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => ApiError::from_status(&status),
+                Err(_) => ApiError::new(ErrorCode::DeadlineExceeded, "no answer in time"),
+            };
+            match error.code.retry() {
+                Retry::Never => return Err(error),
+                Retry::Later => {}
+                Retry::InDoubt => in_doubt = true,
+            }
+            let wait = error.retry_after.unwrap_or_default().max(backoff);
+            if Instant::now() + wait >= deadline {
+                // What an earlier attempt left open, a later refusal does not settle.
+                let settled = !in_doubt || error.code.retry() == Retry::InDoubt;
+                return Err(if settled { error } else { ApiError::unknown_outcome(error.message) });
+            }
+            sleep(wait).await;
+            backoff = (backoff * 2).min(self.policy.backoff_max);
+        }
+    }
+}
+
+fn answered(report: Option<pb::OrderReport>) -> Result<pb::OrderReport, ApiError> {
+    report.ok_or_else(|| ApiError::unknown_outcome("the answer came without a report"))
+}
