@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use wire::pb::admin::v1::{ComponentStatus, NodeHealth};
+
 use crate::{Components, MemoryAccounts, Pools};
 
 /// What all services of a process share. Clones share their registries.
@@ -39,6 +41,21 @@ impl NodeContext {
             components: Components::new(),
             pools: Pools::default(),
             memory: MemoryAccounts::default(),
+        }
+    }
+
+    /// What this instance says of its health.
+    #[must_use]
+    pub fn health(&self) -> NodeHealth {
+        let snapshot = self.components.snapshot();
+        NodeHealth {
+            node: self.name.clone(),
+            roles: self.roles.clone(),
+            version: self.version.to_owned(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            status: ComponentStatus::from(snapshot.condition()).into(),
+            draining: snapshot.draining,
+            components: snapshot.components.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -11,12 +11,18 @@ pub mod clock;
 pub mod config;
 mod context;
 pub mod data_dir;
+pub mod flood;
 pub mod health;
+pub mod http;
 pub mod memory;
+pub mod metrics;
+pub mod node;
 pub mod pools;
 mod process;
+pub mod request_id;
 mod service;
 mod shutdown;
+pub mod telemetry;
 
 /// For the implementations of [`Service`].
 pub use async_trait::async_trait;

@@ -1,11 +1,15 @@
 //! Who uses how much memory: the kernel's count, the allocator's, and what components account for themselves.
-//! Absent: the allocator. The binary chooses it and tells how to ask it.
+//! Absent: the allocator. The binary chooses it and tells how to ask it, usually with [`jemalloc`].
+
+mod jemalloc;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wire::pb::admin::v1::Memory;
+
+pub use jemalloc::jemalloc;
 
 type Gauge = Arc<dyn Fn() -> u64 + Send + Sync>;
 type AllocatorHook = Arc<dyn Fn() -> AllocatorStats + Send + Sync>;

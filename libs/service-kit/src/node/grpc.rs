@@ -1,0 +1,77 @@
+//! The gRPC door: all services behind one set of routes, over TCP and in-process. Absent: TLS and authentication.
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::server::HealthReporter;
+use wire::pb::admin::v1::node_service_server::NodeServiceServer;
+use wire::transport::{InProcessListener, REQUEST_LIMIT, server_settings};
+
+use super::NodeError;
+use super::node_service::NodeAnswers;
+use crate::request_id::RequestIdLayer;
+use crate::{NodeContext, Service};
+
+/// Silence on a TCP connection after which the kernel asks whether the other end still exists.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Mounts the services, health, reflection and what the instance says of itself.
+pub(super) fn routes(
+    services: &[Box<dyn Service>],
+    context: &NodeContext,
+) -> Result<(Routes, HealthReporter), NodeError> {
+    let mut builder = RoutesBuilder::default();
+    for service in services {
+        service.register(&mut builder);
+    }
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Both versions: older tools know only the alpha.
+    builder
+        .add_service(health)
+        .add_service(reflection().build_v1().map_err(NodeError::Reflection)?)
+        .add_service(reflection().build_v1alpha().map_err(NodeError::Reflection)?)
+        .add_service(NodeServiceServer::new(NodeAnswers(context.clone())).max_decoding_message_size(REQUEST_LIMIT));
+    Ok((builder.routes().prepare(), reporter))
+}
+
+/// Services of the node itself, healthy for as long as it lives.
+pub(super) const ALWAYS_SERVING: &str = <NodeServiceServer<NodeAnswers> as NamedService>::NAME;
+
+/// Serves on TCP until `end`, and then until the open calls have ended.
+pub(super) async fn serve_tcp(listener: TcpListener, routes: Routes, end: CancellationToken) -> Result<(), String> {
+    // tonic's own setting has no effect on a listener that was bound elsewhere.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEPALIVE));
+    server_settings(Server::builder())
+        .layer(RequestIdLayer::new())
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, end.cancelled_owned())
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Serves the dials of this process until `end`, and then until the open calls have ended.
+pub(super) async fn serve_in_process(
+    listener: InProcessListener,
+    routes: Routes,
+    end: CancellationToken,
+) -> Result<(), String> {
+    server_settings(Server::builder())
+        .layer(RequestIdLayer::new())
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(listener, end.clone().cancelled_owned())
+        .await
+        .map_err(|error| error.to_string())?;
+    // The listener ends by itself when nobody in the process can dial any more; that is no failure.
+    end.cancelled().await;
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! Logs: one JSON object a line (UTC in RFC 3339, level, target, fields, the request's id) or lines for people, and
+//! the end of the process when a task panics. Absent: traces to a collector; metrics (see [`crate::metrics`]).
+
+use std::io::{self, IsTerminal, Write};
+use std::{fmt, panic, process, thread};
+
+use serde::{Deserialize, Serialize};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::request_id;
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Least level, in general and by target: `info`, `info,order_engine=debug`.
+    pub level: String,
+    /// `json` for machines, `human` for people.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object.
+    Json,
+    /// Text, with colours on a terminal.
+    Human,
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogOutput {
+    /// Standard error; for commands whose standard output is their answer.
+    Stderr,
+    /// Standard output; for a server, whose log is its output.
+    Stdout,
+}
+
+/// Why logging cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The level cannot be read.
+    #[error(
+        "log.level \"{level}\" is not understood: {reason}; write a level like info or target=level, comma separated"
+    )]
+    Level {
+        /// As given.
+        level: String,
+        /// The parser's reason.
+        reason: String,
+    },
+    /// It was set up before.
+    #[error("logging was set up twice in one process")]
+    Twice,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Json }
+    }
+}
+
+/// Sets up logging for the process.
+///
+/// # Errors
+/// [`TelemetryError`] when the level is not understood or logging was set up before.
+pub fn init(config: &LogConfig, output: LogOutput) -> Result<(), TelemetryError> {
+    let filter = filter(&config.level)?;
+    let writer = move || -> Box<dyn Write> {
+        match output {
+            LogOutput::Stderr => Box::new(io::stderr()),
+            LogOutput::Stdout => Box::new(io::stdout()),
+        }
+    };
+    match config.format {
+        LogFormat::Json => tracing::subscriber::set_global_default(json_subscriber(filter, writer)),
+        LogFormat::Human => {
+            let terminal = match output {
+                LogOutput::Stderr => io::stderr().is_terminal(),
+                LogOutput::Stdout => io::stdout().is_terminal(),
+            };
+            let subscriber =
+                tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(terminal).finish();
+            tracing::subscriber::set_global_default(subscriber)
+        }
+    }
+    .map_err(|_| TelemetryError::Twice)
+}
+
+/// From now on a panic of any task or thread is logged and ends the process at once. A half-finished state must not
+/// go on serving; what was acknowledged is in the journal.
+pub fn abort_on_panic() {
+    panic::set_hook(Box::new(|info| {
+        let payload = info.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        let thread = thread::current();
+        tracing::error!(location, thread = thread.name().unwrap_or("unnamed"), "panic: {message}");
+        // The log's standard output may be buffered, and abort flushes nothing.
+        io::stdout().flush().ok();
+        process::abort();
+    }));
+}
+
+fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
+    let error = |reason: String| TelemetryError::Level { level: level.to_owned(), reason };
+    if level.trim().is_empty() {
+        return Err(error("it is empty".to_owned()));
+    }
+    EnvFilter::builder().parse(level).map_err(|reason| error(reason.to_string()))
+}
+
+fn json_subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let format = WithRequestId(tracing_subscriber::fmt::format().json().flatten_event(true));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .fmt_fields(JsonFields::new())
+        .event_format(format)
+        .with_writer(writer)
+        .finish()
+}
+
+/// Adds the id of the request that is being worked on to every line, at no cost where there is none.
+struct WithRequestId(Format<Json>);
+
+impl<S, N> FormatEvent<S, N> for WithRequestId
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let Some(id) = request_id::current() else { return self.0.format_event(context, out, event) };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        match line.trim_end().strip_suffix('}') {
+            // An id holds no character that JSON would have to escape.
+            Some(open) => writeln!(out, "{open},\"request_id\":\"{}\"}}", id.as_str()),
+            None => out.write_str(&line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::request_id::RequestId;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(level: &str, work: impl FnOnce()) -> Vec<Value> {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = json_subscriber(filter(level).expect("a level"), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = sink.0.lock().expect("not poisoned").clone();
+        let text = String::from_utf8(bytes).expect("text");
+        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    #[test]
+    fn a_line_is_json_in_utc_with_the_id_of_its_request() {
+        let lines = logged("info", || {
+            tracing::warn!(seq = 7, "hello \"you\"");
+            tracing::debug!("not shown");
+            let id = RequestId::accept(b"abc-1").expect("an id");
+            request_id::sync_scope(id, || tracing::info!("inside"));
+        });
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!((&lines[0]["level"], &lines[0]["seq"]), (&"WARN".into(), &7.into()));
+        assert_eq!(lines[0]["message"], "hello \"you\"");
+        assert!(lines[0]["target"].as_str().is_some_and(|target| target.starts_with("service_kit")));
+        assert!(lines[0].get("request_id").is_none());
+        let timestamp = lines[0]["timestamp"].as_str().expect("a timestamp");
+        assert!(timestamp.ends_with('Z') && timestamp.as_bytes()[10] == b'T', "{timestamp}");
+        assert_eq!((&lines[1]["message"], &lines[1]["request_id"]), (&"inside".into(), &"abc-1".into()));
+    }
+
+    #[test]
+    fn a_level_by_target_counts_and_nonsense_is_refused() {
+        let lines = logged("warn,special=debug", || {
+            tracing::info!("no");
+            tracing::debug!(target: "special", "yes");
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for level in ["", "loud=very", "info,=="] {
+            let error = filter(level).expect_err(level).to_string();
+            assert!(error.contains(&format!("\"{level}\"")), "{error}");
+        }
+    }
+}
