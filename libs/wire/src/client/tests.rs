@@ -134,3 +134,18 @@ async fn a_reader_that_stands_still_does_not_cost_the_connection() {
         assert!(reply.await.result.is_ok());
     }
 }
+
+#[tokio::test]
+async fn a_message_that_cannot_be_decoded_is_the_senders_fault() {
+    let (channel, behaviour) = start(Behaviour::default());
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    // Field 1 is bytes here and a number there.
+    let wrong = crate::pb::journal::v1::ReadRequest { log_id: vec![1; 16].into(), ..Default::default() };
+    let path = http::uri::PathAndQuery::from_static("/hivemind.orders.v1.OrderService/SubmitOrder");
+    let codec = crate::codec::ProtobufCodec::<_, pb::SubmitOrderResponse>::default();
+    let status = grpc.unary(tonic::Request::new(wrong), path, codec).await.unwrap_err();
+    assert_eq!(ApiError::from_status(&status).code, ErrorCode::InvalidArgument);
+    assert!(status.message().contains("account_id"), "{status}");
+    assert_eq!(behaviour.calls.load(Ordering::SeqCst), 0);
+}
