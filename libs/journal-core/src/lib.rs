@@ -11,12 +11,14 @@
 //!
 //! Invariants are cited by their names (`I1` to `I16`); docs/invariants.md lists them.
 
+pub mod acceptor;
 mod chain;
 pub mod codec;
 mod entry;
 mod message;
 mod persistent;
 mod position;
+pub mod proposer;
 mod voter;
 
 pub use chain::ChainHash;
