@@ -1,0 +1,131 @@
+//! The journal in PostgreSQL: for installations that already run a replicated one and want no other durable disk.
+//!
+//! The database decides, not this process: one row per shard holds the promise and the end of the log, and every
+//! transaction that writes claims that row under the conditions that make the write legal. So several gateways may
+//! share one database, and one of them that slept through a fence is refused by SQL. A commit whose answer was lost is
+//! looked up, never assumed.
+//!
+//! Deliberately absent: notification of other writers, and pooling (a shard has one writer).
+
+mod reader;
+mod records;
+mod schema;
+mod session;
+mod snapshots;
+mod writer;
+
+use std::sync::{Arc, Mutex};
+
+use journal_core::{ChainHash, Control, Recovered, Tail, Unit};
+use types::{Seq, ShardId};
+
+use crate::admission::{Position, Service};
+use crate::{LogReader, SnapshotStore, Storage, StoreError};
+use reader::PostgresReader;
+use session::Session;
+pub use session::Timeouts;
+use snapshots::PostgresSnapshots;
+
+/// One shard's journal in a database. Its calls block; never make one on a thread that runs async tasks.
+pub struct PostgresStorage {
+    shard: i32,
+    session: Session,
+    service: Service,
+    reader: Arc<PostgresReader>,
+    snapshots: Arc<PostgresSnapshots>,
+}
+
+impl PostgresStorage {
+    /// Connects to the database at `url` (`postgres://…` or `host=… user=…`) and creates schema `hivemind_journal` if
+    /// it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for a malformed URL, [`StoreError::Database`] if the server cannot be used.
+    pub fn connect(url: &str, shard: ShardId) -> Result<Self, StoreError> {
+        Self::connect_with(url, shard, Timeouts::default())
+    }
+
+    /// [`Self::connect`] with other time limits.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn connect_with(url: &str, shard: ShardId, timeouts: Timeouts) -> Result<Self, StoreError> {
+        let shard = i32::try_from(shard.0).map_err(|_| StoreError::invalid(format!("shard {shard} is too high")))?;
+        let mut session = Session::new(url, timeouts)?;
+        schema::ensure(&mut session)?;
+        Ok(Self {
+            shard,
+            session,
+            service: Service::New,
+            reader: Arc::new(PostgresReader { shard, session: Mutex::new(Session::new(url, timeouts)?) }),
+            snapshots: Arc::new(PostgresSnapshots { shard, session: Mutex::new(Session::new(url, timeouts)?) }),
+        })
+    }
+
+    fn chain_at(&mut self, seq: Seq) -> Result<Option<ChainHash>, StoreError> {
+        let base = self.service.position()?.control.base;
+        if seq == base.seq {
+            return Ok(Some(base.chain));
+        }
+        writer::chain_at(&mut self.session, self.shard, seq)
+    }
+}
+
+impl Storage for PostgresStorage {
+    fn recover(&mut self) -> Result<Recovered, StoreError> {
+        // A failure before this is resolved by reading what the database says now.
+        self.service = Service::New;
+        let recovered = writer::recover(&mut self.session, self.shard)?;
+        self.service = Service::Open(Position::of(&recovered));
+        Ok(recovered)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn persist_control(&mut self, control: &Control) -> Result<(), StoreError> {
+        let position = self.service.position()?;
+        let control = position.admit_control(control)?;
+        let result = writer::persist_control(&mut self.session, self.shard, position, &control);
+        self.service.note(result)?;
+        self.service.set_control(control);
+        Ok(())
+    }
+
+    fn write(&mut self, unit: &Unit) -> Result<(), StoreError> {
+        let kept = match unit.truncate_to {
+            Some(to) => {
+                let result = self.chain_at(to);
+                self.service.note(result)?
+            }
+            None => None,
+        };
+        let position = self.service.position()?;
+        position.admit(unit, |_| Ok(kept))?;
+        let result = writer::write(&mut self.session, self.shard, position, unit);
+        let tail = self.service.note(result)?;
+        self.service.set_written(unit.epoch, tail);
+        Ok(())
+    }
+
+    fn trim(&mut self, base: &Tail) -> Result<(), StoreError> {
+        let mut control = self.service.position()?.control.clone();
+        if base.seq <= control.base.seq {
+            return Ok(());
+        }
+        if self.chain_at(base.seq)? != Some(base.chain) {
+            return Err(StoreError::invalid(format!("base {} is not an entry of this log", base.seq)));
+        }
+        control.base = *base;
+        self.persist_control(&control)
+    }
+
+    fn log(&self) -> Arc<dyn LogReader> {
+        Arc::clone(&self.reader) as Arc<dyn LogReader>
+    }
+
+    fn snapshots(&self) -> Arc<dyn SnapshotStore> {
+        Arc::clone(&self.snapshots) as Arc<dyn SnapshotStore>
+    }
+}

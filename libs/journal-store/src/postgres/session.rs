@@ -1,0 +1,158 @@
+//! One connection with its own small runtime, used by blocking callers; it reconnects and gives up in bounded time.
+//!
+//! Deliberately absent: knowledge of what a statement does. Only statements that may be repeated, or whose repetition
+//! recognises the first attempt, come here.
+
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::StoreError;
+
+/// Time limits of a database storage.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For one attempt to connect.
+    pub connect: Duration,
+    /// For one statement, on both sides of the connection.
+    pub statement: Duration,
+    /// For one call in all, reconnections and repetitions included.
+    pub call: Duration,
+}
+
+impl Default for Timeouts {
+    /// A server that restarts is back within a few seconds; whoever waits longer should hear of it.
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(2), statement: Duration::from_secs(5), call: Duration::from_secs(10) }
+    }
+}
+
+/// First wait before a repetition; doubled up to [`BACK_OFF_MAX`].
+const BACK_OFF: Duration = Duration::from_millis(20);
+/// Longest wait between repetitions: a server that is back is noticed within it.
+const BACK_OFF_MAX: Duration = Duration::from_millis(500);
+
+/// Why an attempt failed.
+pub(crate) enum Failure {
+    /// The connection or the server; the next attempt may succeed.
+    Transient(String),
+    /// Another attempt would fail alike.
+    Final(String),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(answer) = error.as_db_error() else {
+            return if error.is_closed()
+                || std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>())
+            {
+                Self::Transient(describe(&error))
+            } else {
+                Self::Final(describe(&error))
+            };
+        };
+        let text = format!("{} ({})", answer.message(), answer.code().code());
+        // Connection, resources, operator intervention, serialization, lock not available.
+        let transient = ["08", "53", "57", "40", "55"].iter().any(|class| answer.code().code().starts_with(class));
+        // A disk that is full stays full for longer than a call.
+        if transient && *answer.code() != SqlState::DISK_FULL { Self::Transient(text) } else { Self::Final(text) }
+    }
+}
+
+fn describe(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+pub(crate) struct Session {
+    runtime: Runtime,
+    config: Config,
+    timeouts: Timeouts,
+    client: Option<Client>,
+}
+
+impl Session {
+    pub(crate) fn new(url: &str, timeouts: Timeouts) -> Result<Self, StoreError> {
+        let mut config: Config =
+            url.parse().map_err(|error| StoreError::invalid(format!("database url: {}", describe(&error))))?;
+        config
+            .connect_timeout(timeouts.connect)
+            .keepalives_idle(Duration::from_secs(5))
+            .application_name("hivemind-journal");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| StoreError::io("start a runtime", "database session", source))?;
+        Ok(Self { runtime, config, timeouts, client: None })
+    }
+
+    /// Runs `attempt` until it succeeds, fails for good or the time of a call is over. The second argument says
+    /// whether an earlier attempt may have done its work already.
+    pub(crate) fn run<T>(
+        &mut self,
+        operation: &'static str,
+        mut attempt: impl AsyncFnMut(&mut Client, bool) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + self.timeouts.call;
+        let mut wait = BACK_OFF;
+        let mut in_doubt = false;
+        loop {
+            let reason = match self.once(&mut attempt, &mut in_doubt) {
+                Ok(value) => return Ok(value),
+                Err(Failure::Final(reason)) => return Err(StoreError::Database { operation, reason }),
+                Err(Failure::Transient(reason)) => reason,
+            };
+            // Whatever the connection still carries must not be mistaken for an answer to the next attempt.
+            self.client = None;
+            if Instant::now() + wait > deadline {
+                return Err(StoreError::Database { operation, reason });
+            }
+            tracing::debug!(operation, reason, "database call is repeated");
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(BACK_OFF_MAX);
+        }
+    }
+
+    fn once<T>(
+        &mut self,
+        attempt: &mut impl AsyncFnMut(&mut Client, bool) -> Result<T, Failure>,
+        in_doubt: &mut bool,
+    ) -> Result<T, Failure> {
+        let Self { runtime, config, timeouts, client } = self;
+        runtime.block_on(async {
+            if client.as_ref().is_none_or(Client::is_closed) {
+                let connecting = tokio::time::timeout(timeouts.connect, connect(config, timeouts.statement)).await;
+                *client = Some(connecting.map_err(|_| Failure::Transient("no connection in time".to_owned()))??);
+            }
+            let Some(client) = client else { return Err(Failure::Transient("not connected".to_owned())) };
+            let result = tokio::time::timeout(timeouts.statement, attempt(client, *in_doubt)).await;
+            *in_doubt = true;
+            result.unwrap_or_else(|_| Err(Failure::Transient("no answer in time".to_owned())))
+        })
+    }
+}
+
+async fn connect(config: &Config, statement: Duration) -> Result<Client, Failure> {
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = describe(&error), "database connection ended");
+        }
+    });
+    let limit = statement.as_millis();
+    // The limits keep the server from holding the shard's row for a peer that is gone, and a server configured to
+    // acknowledge before it is durable is overruled (I4).
+    let setup = format!(
+        "SET statement_timeout = {limit}; SET lock_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit};
+         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    );
+    client.batch_execute(&setup).await?;
+    Ok(client)
+}
