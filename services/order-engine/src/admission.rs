@@ -1,0 +1,171 @@
+//! The door of the shard: is it open, is there room, and if so, the command or question goes into the shard's queue.
+//!
+//! Deliberately absent: the books, limits of accounts and any other business check (they are made in the log's order,
+//! by the matching core), and waiting: what does not fit now is refused now.
+
+use crate::metrics::Metrics;
+use crate::shard::{Answer, Execute, Query};
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use types::{Command, InstrumentId, Symbol};
+use wire::convert::InstrumentLookup;
+use wire::pb::orders::v1::LeaderHint;
+use wire::status::ApiError;
+
+/// Reads waiting for the shard. A read takes a few microseconds, so that a thousand of them are a few milliseconds.
+pub(crate) const QUERY_QUEUE: usize = 1_024;
+
+/// When an overloaded shard should be asked again. It empties its queue in some tens of milliseconds.
+const RETRY_OVERLOADED: Duration = Duration::from_millis(50);
+
+/// Whether the shard takes commands here.
+#[derive(Clone, Debug)]
+pub(crate) enum Readiness {
+    /// This engine leads, its log is open and the journal answers.
+    Open,
+    /// Not now; reads are not answered either, since the state may be behind.
+    Closed {
+        /// Why, for people.
+        why: String,
+        /// Who leads instead, if known.
+        leader: Option<LeaderHint>,
+    },
+    /// This engine leads, but the journal does not answer: no commands, but reads of what is committed.
+    ReadOnly {
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// Symbols of the applied state. Replaced as a whole when an instrument is added.
+pub(crate) type Symbols = HashMap<Symbol, InstrumentId>;
+
+/// What the shard publishes for the door; written by the shard loop only.
+#[derive(Debug)]
+pub(crate) struct Published {
+    /// Whether commands are taken.
+    pub(crate) readiness: ArcSwap<Readiness>,
+    /// Known instruments.
+    pub(crate) symbols: ArcSwap<Symbols>,
+}
+
+/// The door. One per shard, shared by all handlers.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    published: Arc<Published>,
+    unanswered: Arc<AtomicU32>,
+    unanswered_max: u32,
+    commands: mpsc::Sender<Execute>,
+    queries: mpsc::Sender<Query>,
+    metrics: Arc<Metrics>,
+}
+
+/// The right to one place among the unanswered commands; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<AtomicU32>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Published {
+    pub(crate) fn new(why: &str) -> Self {
+        Self {
+            readiness: ArcSwap::from_pointee(Readiness::Closed { why: why.to_owned(), leader: None }),
+            symbols: ArcSwap::from_pointee(Symbols::new()),
+        }
+    }
+}
+
+impl InstrumentLookup for Published {
+    fn instrument_id(&self, symbol: &Symbol) -> Option<InstrumentId> {
+        self.symbols.load().get(symbol).copied()
+    }
+}
+
+impl Admission {
+    /// `commands` has room for `unanswered_max` messages at least, so that whoever holds a permit finds room.
+    pub(crate) fn new(
+        published: Arc<Published>,
+        unanswered_max: u32,
+        commands: mpsc::Sender<Execute>,
+        queries: mpsc::Sender<Query>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { published, unanswered: Arc::default(), unanswered_max, commands, queries, metrics }
+    }
+
+    /// What the shard publishes, for the lookup of symbols.
+    pub(crate) fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Hands a command to the shard. The receiver gives its answer; one that is closed without an answer means that
+    /// the outcome is unknown.
+    pub(crate) fn execute(
+        &self,
+        command: Command,
+        received: Instant,
+    ) -> Result<oneshot::Receiver<Result<Answer, ApiError>>, ApiError> {
+        match &**self.published.readiness.load() {
+            Readiness::Open => {}
+            Readiness::Closed { why, leader } => return Err(closed(why, leader.as_ref())),
+            Readiness::ReadOnly { why } => return Err(closed(why, None)),
+        }
+        let permit = self.permit()?;
+        let (reply, answer) = oneshot::channel();
+        match self.commands.try_send(Execute { command, received, reply, permit }) {
+            Ok(()) => Ok(answer),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(self.overloaded()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(ApiError::shutting_down()),
+        }
+    }
+
+    /// Hands a question to the shard.
+    pub(crate) fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Query,
+    ) -> Result<oneshot::Receiver<T>, ApiError> {
+        if let Readiness::Closed { why, leader } = &**self.published.readiness.load() {
+            return Err(closed(why, leader.as_ref()));
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.queries.try_send(question(reply)) {
+            Ok(()) => Ok(answer),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(self.overloaded()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(ApiError::shutting_down()),
+        }
+    }
+
+    /// Whether commands are taken now.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(**self.published.readiness.load(), Readiness::Open)
+    }
+
+    fn permit(&self) -> Result<Permit, ApiError> {
+        // Relaxed: a counter that guards no other memory.
+        if self.unanswered.fetch_add(1, Ordering::Relaxed) >= self.unanswered_max {
+            self.unanswered.fetch_sub(1, Ordering::Relaxed);
+            return Err(self.overloaded());
+        }
+        Ok(Permit(Arc::clone(&self.unanswered)))
+    }
+
+    fn overloaded(&self) -> ApiError {
+        self.metrics.overloaded.increment(1);
+        ApiError::overloaded("the queue of the shard", RETRY_OVERLOADED)
+    }
+}
+
+fn closed(why: &str, leader: Option<&LeaderHint>) -> ApiError {
+    match leader {
+        Some(hint) => ApiError::not_leader(hint.clone()),
+        None => ApiError::not_ready(why),
+    }
+}

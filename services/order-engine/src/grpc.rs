@@ -1,0 +1,15 @@
+//! The services as clients see them: decode and check, hand to the shard, encode the answer.
+//!
+//! Deliberately absent: state of any kind. What a request may do is decided in the log's order, by the shard.
+
+mod encode;
+mod instruments;
+mod market_data;
+mod orders;
+mod session;
+mod trading;
+
+pub(crate) use instruments::Instruments;
+pub(crate) use market_data::MarketData;
+pub(crate) use orders::Orders;
+pub(crate) use trading::Trading;

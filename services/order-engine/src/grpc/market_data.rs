@@ -1,0 +1,169 @@
+//! MarketDataService: questions to the applied state, and streams of what changes in it.
+//!
+//! Deliberately absent: any second copy of a book. A stream starts with a snapshot that the shard took in the same
+//! moment in which it was joined to the feed.
+
+use super::encode;
+use super::trading::{Trading, outcome_of_error};
+use crate::egress::{BookChange, TradeTick};
+use crate::metrics::{Operation, Outcome};
+use crate::shard::{BookFeed, BookView, Query};
+use futures::Stream;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tonic::{Request, Response, Status};
+use types::Symbol;
+use wire::convert;
+use wire::pb::marketdata::v1::market_data_service_server::MarketDataService;
+use wire::pb::marketdata::v1::stream_book_response::Update;
+use wire::pb::marketdata::v1::{
+    GetBookRequest, GetBookResponse, GetStateDigestRequest, GetStateDigestResponse, ListInstrumentsRequest,
+    ListInstrumentsResponse, StreamBookRequest, StreamBookResponse, StreamTradesRequest, StreamTradesResponse,
+};
+use wire::status::ApiError;
+
+type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The handlers.
+#[derive(Clone, Debug)]
+pub(crate) struct MarketData {
+    trading: Trading,
+}
+
+impl MarketData {
+    pub(crate) const fn new(trading: Trading) -> Self {
+        Self { trading }
+    }
+
+    async fn book(&self, request: &GetBookRequest) -> Result<BookView, ApiError> {
+        let (symbol, depth) = convert::book_request(request)?;
+        let found = self.trading.ask(|reply| Query::Book { symbol, depth, reply }).await?;
+        found.ok_or_else(|| no_instrument(&symbol))
+    }
+}
+
+#[tonic::async_trait]
+impl MarketDataService for MarketData {
+    type StreamBookStream = BoxStream<StreamBookResponse>;
+    type StreamTradesStream = BoxStream<StreamTradesResponse>;
+
+    async fn list_instruments(
+        &self,
+        _request: Request<ListInstrumentsRequest>,
+    ) -> Result<Response<ListInstrumentsResponse>, Status> {
+        let view = self.trading.ask(|reply| Query::Instruments { reply }).await?;
+        let shard = self.trading.shard;
+        Ok(Response::new(ListInstrumentsResponse {
+            instruments: view.instruments.iter().map(|instrument| encode::instrument(shard, instrument)).collect(),
+            as_of_seq: view.as_of.0,
+        }))
+    }
+
+    async fn get_book(&self, request: Request<GetBookRequest>) -> Result<Response<GetBookResponse>, Status> {
+        let received = Instant::now();
+        let found = self.book(request.get_ref()).await;
+        let outcome = found.as_ref().map_or_else(outcome_of_error, |_| Outcome::Accepted);
+        self.trading.record(Operation::GetBook, outcome, received.elapsed());
+        Ok(Response::new(GetBookResponse { book: Some(encode::book(&found?)) }))
+    }
+
+    async fn stream_book(
+        &self,
+        request: Request<StreamBookRequest>,
+    ) -> Result<Response<Self::StreamBookStream>, Status> {
+        let symbol = convert::stream_book_request(request.get_ref())?;
+        let feed = self.trading.ask(|reply| Query::FollowBook { symbol, reply }).await?;
+        let feed = feed.ok_or_else(|| no_instrument(&symbol))?;
+        Ok(Response::new(Box::pin(book_stream(self.trading.clone(), feed))))
+    }
+
+    async fn stream_trades(
+        &self,
+        request: Request<StreamTradesRequest>,
+    ) -> Result<Response<Self::StreamTradesStream>, Status> {
+        let only = convert::stream_trades_request(request.get_ref())?;
+        let trades = self.trading.ask(|reply| Query::FollowTrades { reply }).await?;
+        Ok(Response::new(Box::pin(trade_stream(self.trading.clone(), trades, only))))
+    }
+
+    async fn get_state_digest(
+        &self,
+        request: Request<GetStateDigestRequest>,
+    ) -> Result<Response<GetStateDigestResponse>, Status> {
+        let shard = self.trading.shard;
+        if request.get_ref().shard != shard.0 {
+            return Err(ApiError::invalid("shard", format_args!("this node has shard {shard} only")).into());
+        }
+        let digest = self.trading.ask(|reply| Query::Digest { reply }).await?;
+        Ok(Response::new(GetStateDigestResponse {
+            shard: shard.0,
+            log_id: digest.log_id.to_string(),
+            as_of_seq: digest.as_of.0,
+            state_hash: digest.state_hash.to_string(),
+            instruments: digest.instruments,
+            open_orders: digest.open_orders,
+        }))
+    }
+}
+
+fn book_stream(trading: Trading, feed: BookFeed) -> impl Stream<Item = Result<StreamBookResponse, Status>> {
+    let snapshot = StreamBookResponse { update: Some(Update::Snapshot(encode::book(&feed.snapshot))) };
+    let increment =
+        |change: &BookChange| Some(StreamBookResponse { update: Some(Update::Increment(encode::increment(change))) });
+    let increments = follow(trading, feed.changes, "the book", increment);
+    futures::StreamExt::chain(futures::stream::once(async move { Ok(snapshot) }), increments)
+}
+
+fn trade_stream(
+    trading: Trading,
+    trades: broadcast::Receiver<Arc<TradeTick>>,
+    only: Option<Symbol>,
+) -> impl Stream<Item = Result<StreamTradesResponse, Status>> {
+    follow(trading, trades, "the trades", move |tick: &TradeTick| {
+        let wanted = only.is_none_or(|symbol| symbol == tick.symbol);
+        wanted.then(|| StreamTradesResponse {
+            trade: Some(convert::trade(&tick.trade, &tick.symbol, tick.place, tick.timestamp)),
+        })
+    })
+}
+
+/// Everything `receiver` gets, as far as `encode` wants it, until the feed ends, the reader falls behind, or the
+/// engine stops. What it ends with says which.
+fn follow<T: Send + Sync + 'static, R: Send + 'static>(
+    trading: Trading,
+    receiver: broadcast::Receiver<Arc<T>>,
+    what: &'static str,
+    encode: impl Fn(&T) -> Option<R> + Send + 'static,
+) -> impl Stream<Item = Result<R, Status>> {
+    futures::stream::unfold(Some((trading, receiver, encode)), move |state| async move {
+        let (trading, mut receiver, encode) = state?;
+        let error = loop {
+            let received = tokio::select! {
+                biased;
+                () = trading.closing.cancelled() => break ApiError::shutting_down(),
+                received = receiver.recv() => received,
+            };
+            match received {
+                Ok(item) => {
+                    if let Some(message) = encode(&item) {
+                        return Some((Ok(message), Some((trading, receiver, encode))));
+                    }
+                }
+                Err(RecvError::Lagged(_)) => {
+                    trading.metrics.slow_subscribers.increment(1);
+                    break ApiError::slow_consumer(what);
+                }
+                Err(RecvError::Closed) => {
+                    break ApiError::not_ready("this node does not lead the shard any more: open the stream again");
+                }
+            }
+        };
+        Some((Err(error.into()), None))
+    })
+}
+
+fn no_instrument(symbol: &Symbol) -> ApiError {
+    ApiError::not_found(format!("no instrument has the symbol {symbol}"))
+}

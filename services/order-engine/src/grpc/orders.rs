@@ -1,0 +1,126 @@
+//! OrderService.
+//!
+//! Deliberately absent: authentication, and who may trade for which account.
+
+use super::encode;
+use super::session::{self, Answers};
+use super::trading::{self, Trading};
+use crate::admission::Published;
+use crate::metrics::{Operation, Outcome};
+use crate::shard::Query;
+use std::time::{Duration, Instant};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status, Streaming};
+use types::{AccountId, OrderTarget};
+use wire::convert;
+use wire::pb::history::v1::ListOrdersRequest;
+use wire::pb::history::v1::history_service_client::HistoryServiceClient;
+use wire::pb::orders::v1::order_service_server::OrderService;
+use wire::pb::orders::v1::{
+    CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse, MassCancelRequest, MassCancelResponse,
+    OrderSessionRequest, ReplaceOrderRequest, ReplaceOrderResponse, SubmitOrderRequest, SubmitOrderResponse,
+};
+use wire::status::ApiError;
+
+/// How long the history may take to answer for an order that the engine does not remember.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The handlers.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    trading: Trading,
+    session_unanswered_max: usize,
+    history: Option<HistoryServiceClient<Channel>>,
+}
+
+impl Orders {
+    pub(crate) fn new(trading: Trading, session_unanswered_max: usize, history: Option<Channel>) -> Self {
+        Self { trading, session_unanswered_max, history: history.map(HistoryServiceClient::new) }
+    }
+
+    async fn find(&self, request: &GetOrderRequest) -> Result<GetOrderResponse, ApiError> {
+        let (account, key) = convert::order_key(request)?;
+        let found = self.trading.ask(|reply| Query::Order { account, key, reply }).await?;
+        match &found.order {
+            Some((order, symbol)) => {
+                Ok(GetOrderResponse { order: Some(encode::order(order, symbol)), as_of_seq: found.as_of.0 })
+            }
+            None => self.find_in_history(account, key).await,
+        }
+    }
+
+    async fn find_in_history(&self, account: AccountId, key: OrderTarget) -> Result<GetOrderResponse, ApiError> {
+        let not_found = || ApiError::not_found("no such order of this account");
+        let Some(history) = &self.history else {
+            return Err(not_found());
+        };
+        let mut question = ListOrdersRequest { account_id: account.0, page_size: 1, ..Default::default() };
+        match key {
+            OrderTarget::OrderId(id) => question.order_id = id.0,
+            OrderTarget::ClientOrderId(id) => question.client_order_id = id.to_string(),
+        }
+        let mut question = Request::new(question);
+        question.set_timeout(HISTORY_TIMEOUT);
+        let answer = history.clone().list_orders(question).await.map_err(|status| ApiError::from_status(&status))?;
+        let answer = answer.into_inner();
+        let order = answer.orders.into_iter().next().and_then(|row| row.order).ok_or_else(not_found)?;
+        Ok(GetOrderResponse { order: Some(order), as_of_seq: answer.as_of_seq })
+    }
+}
+
+#[tonic::async_trait]
+impl OrderService for Orders {
+    type OrderSessionStream = Answers;
+
+    async fn submit_order(
+        &self,
+        request: Request<SubmitOrderRequest>,
+    ) -> Result<Response<SubmitOrderResponse>, Status> {
+        let decode = |symbols: &Published| convert::submit(request.get_ref(), symbols);
+        let report = self.trading.run(Operation::Submit, decode).await?;
+        Ok(Response::new(SubmitOrderResponse { report: Some(report) }))
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<CancelOrderRequest>,
+    ) -> Result<Response<CancelOrderResponse>, Status> {
+        let decode = |symbols: &Published| convert::cancel(request.get_ref(), symbols);
+        let report = self.trading.run(Operation::Cancel, decode).await?;
+        Ok(Response::new(CancelOrderResponse { report: Some(report) }))
+    }
+
+    async fn replace_order(
+        &self,
+        request: Request<ReplaceOrderRequest>,
+    ) -> Result<Response<ReplaceOrderResponse>, Status> {
+        let decode = |symbols: &Published| convert::replace(request.get_ref(), symbols);
+        let report = self.trading.run(Operation::Replace, decode).await?;
+        Ok(Response::new(ReplaceOrderResponse { report: Some(report) }))
+    }
+
+    async fn mass_cancel(&self, request: Request<MassCancelRequest>) -> Result<Response<MassCancelResponse>, Status> {
+        let decode = |symbols: &Published| convert::mass_cancel(request.get_ref(), symbols);
+        let report = self.trading.run(Operation::MassCancel, decode).await?;
+        Ok(Response::new(MassCancelResponse { report: Some(report) }))
+    }
+
+    async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<GetOrderResponse>, Status> {
+        let received = Instant::now();
+        let found = self.find(request.get_ref()).await;
+        let outcome = match &found {
+            Ok(_) => Outcome::Accepted,
+            Err(error) => trading::outcome_of_error(error),
+        };
+        self.trading.record(Operation::GetOrder, outcome, received.elapsed());
+        Ok(Response::new(found?))
+    }
+
+    async fn order_session(
+        &self,
+        request: Request<Streaming<OrderSessionRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let answers = session::open(self.trading.clone(), self.session_unanswered_max, request.into_inner());
+        Ok(Response::new(answers))
+    }
+}

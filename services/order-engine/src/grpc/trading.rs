@@ -1,0 +1,121 @@
+//! The way of one request through the engine as a handler sees it: decode, admit, wait for the answer, measure.
+//!
+//! Deliberately absent: which RPC it is; unary calls, sessions and the operator's calls all come through here.
+
+use crate::admission::{Admission, Published};
+use crate::metrics::{Metrics, Operation, Outcome};
+use crate::shard::{Answer, Query};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use types::{ClientOrderId, Command, OrderStatus, ShardId};
+use wire::pb::orders::v1::OrderReport;
+use wire::status::{ApiError, ErrorCode};
+
+/// What all handlers of a shard share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Trading {
+    pub(crate) shard: ShardId,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Cancelled when the engine stops taking work: streams are ended, after their last answers.
+    pub(crate) closing: CancellationToken,
+}
+
+/// A command on its way through the shard.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) answer: oneshot::Receiver<Result<Answer, ApiError>>,
+    operation: Operation,
+    client_order_id: Option<ClientOrderId>,
+    received: Instant,
+}
+
+impl Trading {
+    /// Decodes a request and hands it to the shard.
+    pub(crate) fn start(
+        &self,
+        operation: Operation,
+        decode: impl FnOnce(&Published) -> Result<Command, ApiError>,
+    ) -> Result<Pending, ApiError> {
+        let received = Instant::now();
+        let started = decode(self.admission.published()).and_then(|command| {
+            let answer = self.admission.execute(command, received)?;
+            let client_order_id = command.request().map(|(_, id)| id);
+            Ok(Pending { answer, operation, client_order_id, received })
+        });
+        if let Err(error) = &started {
+            self.record(operation, outcome_of_error(error), received.elapsed());
+        }
+        started
+    }
+
+    /// What the client gets when the shard has answered, or has gone without an answer.
+    pub(crate) fn finish(
+        &self,
+        pending: &Pending,
+        answer: Result<Result<Answer, ApiError>, oneshot::error::RecvError>,
+    ) -> Result<OrderReport, ApiError> {
+        let answer = answer.unwrap_or_else(|_| Err(gone_without_answer()));
+        let outcome = match &answer {
+            Ok(answer) => outcome_of_answer(answer),
+            Err(error) => outcome_of_error(error),
+        };
+        let report = answer.map(|answer| {
+            self.metrics.egress_seconds.record(answer.applied.elapsed());
+            wire::convert::report(
+                self.shard,
+                answer.place,
+                answer.timestamp,
+                pending.client_order_id,
+                &answer.outcome,
+                &answer.fills,
+            )
+        });
+        self.record(pending.operation, outcome, pending.received.elapsed());
+        report
+    }
+
+    /// A request from beginning to end.
+    pub(crate) async fn run(
+        &self,
+        operation: Operation,
+        decode: impl FnOnce(&Published) -> Result<Command, ApiError>,
+    ) -> Result<OrderReport, ApiError> {
+        let mut pending = self.start(operation, decode)?;
+        let answer = (&mut pending.answer).await;
+        self.finish(&pending, answer)
+    }
+
+    /// A question from beginning to end.
+    pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, ApiError> {
+        self.admission.ask(question)?.await.map_err(|_| ApiError::shutting_down())
+    }
+
+    pub(crate) fn record(&self, operation: Operation, outcome: Outcome, took: Duration) {
+        self.metrics.answered(operation, outcome, self.admission.is_open(), took);
+    }
+}
+
+fn gone_without_answer() -> ApiError {
+    ApiError::unknown_outcome("the engine stopped before it could answer")
+}
+
+fn outcome_of_answer(answer: &Answer) -> Outcome {
+    if answer.outcome.original.is_some() {
+        Outcome::Duplicate
+    } else if answer.outcome.status == OrderStatus::Rejected {
+        Outcome::Rejected
+    } else {
+        Outcome::Accepted
+    }
+}
+
+pub(crate) fn outcome_of_error(error: &ApiError) -> Outcome {
+    match error.code {
+        ErrorCode::InvalidArgument => Outcome::Invalid,
+        ErrorCode::UnknownOutcome => Outcome::Unknown,
+        _ => Outcome::Refused,
+    }
+}

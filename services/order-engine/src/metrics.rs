@@ -1,0 +1,200 @@
+//! What the engine counts and measures: names, units, label sets and why. Handles are made once; recording on the
+//! path of an order takes no lock and allocates nothing.
+//!
+//! Deliberately absent: exporters and buckets (service-kit), and metric calls in the pure crates.
+
+use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use std::time::Duration;
+use types::Command;
+
+/// What a client asked for. The closed set of the label `operation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Submit,
+    Cancel,
+    Replace,
+    MassCancel,
+    Instrument,
+    GetOrder,
+    GetBook,
+}
+
+/// How it ended. The closed set of the label `outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Executed, or answered.
+    Accepted,
+    /// A business refusal, journaled.
+    Rejected,
+    /// A retry that got its original answer.
+    Duplicate,
+    /// Malformed: never reached the log.
+    Invalid,
+    /// Refused at the door: full, not leading, not open.
+    Refused,
+    /// Nobody can tell yet.
+    Unknown,
+}
+
+const OPERATIONS: [(Operation, &str); 7] = [
+    (Operation::Submit, "submit"),
+    (Operation::Cancel, "cancel"),
+    (Operation::Replace, "replace"),
+    (Operation::MassCancel, "mass_cancel"),
+    (Operation::Instrument, "instrument"),
+    (Operation::GetOrder, "get_order"),
+    (Operation::GetBook, "get_book"),
+];
+
+const OUTCOMES: [(Outcome, &str); 6] = [
+    (Outcome::Accepted, "accepted"),
+    (Outcome::Rejected, "rejected"),
+    (Outcome::Duplicate, "duplicate"),
+    (Outcome::Invalid, "invalid"),
+    (Outcome::Refused, "refused"),
+    (Outcome::Unknown, "unknown"),
+];
+
+/// The engine of a shard either leads or stands by. The closed set of the label `role`.
+const ROLES: [&str; 2] = ["leader", "standby"];
+
+/// All handles.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    operations: Vec<Histogram>,
+    /// From the door to the batch: what waiting for room in the log costs.
+    pub(crate) queue_seconds: Histogram,
+    /// From handing an entry to the journal until it was committed: the disk, and the way there and back.
+    pub(crate) journal_seconds: Histogram,
+    /// Applying one entry.
+    pub(crate) apply_seconds: Histogram,
+    /// From applying a command until its handler has the answer.
+    pub(crate) egress_seconds: Histogram,
+    /// Commands of one entry: what group commit gathers.
+    pub(crate) batch_commands: Histogram,
+    /// Commands waiting for the next entry.
+    pub(crate) queued: Gauge,
+    /// Entries on their way to the journal.
+    pub(crate) in_flight: Gauge,
+    /// Commands applied while leading.
+    pub(crate) commands: Counter,
+    /// New orders among them that were accepted.
+    pub(crate) orders: Counter,
+    /// Trades.
+    pub(crate) trades: Counter,
+    /// Requests refused because something was full.
+    pub(crate) overloaded: Counter,
+    /// Commands answered UNKNOWN.
+    pub(crate) unknown: Counter,
+    /// Connections to the journal lost.
+    pub(crate) journal_losses: Counter,
+    /// Subscribers ended for being slow.
+    pub(crate) slow_subscribers: Counter,
+    /// Epoch under which this engine leads; 0 while it does not.
+    pub(crate) leader_epoch: Gauge,
+    /// Last committed and applied entry.
+    pub(crate) applied_seq: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        describe();
+        let mut operations = Vec::with_capacity(ROLES.len() * OPERATIONS.len() * OUTCOMES.len());
+        for role in ROLES {
+            for (_, operation) in OPERATIONS {
+                for (_, outcome) in OUTCOMES {
+                    operations.push(metrics::histogram!(
+                        "trading_operation_duration_seconds",
+                        "operation" => operation, "outcome" => outcome, "role" => role
+                    ));
+                }
+            }
+        }
+        let stage = |stage: &'static str| metrics::histogram!("order_engine_stage_duration_seconds", "stage" => stage);
+        Self {
+            operations,
+            queue_seconds: stage("queue"),
+            journal_seconds: stage("journal"),
+            apply_seconds: stage("apply"),
+            egress_seconds: stage("egress"),
+            batch_commands: metrics::histogram!("order_engine_batch_commands"),
+            queued: metrics::gauge!("order_engine_queued_commands"),
+            in_flight: metrics::gauge!("order_engine_entries_in_flight"),
+            commands: counter!("order_engine_commands_total"),
+            orders: counter!("order_engine_orders_accepted_total"),
+            trades: counter!("order_engine_trades_total"),
+            overloaded: counter!("order_engine_overloaded_total"),
+            unknown: counter!("order_engine_unknown_outcomes_total"),
+            journal_losses: counter!("order_engine_journal_connections_lost_total"),
+            slow_subscribers: counter!("order_engine_slow_subscribers_total"),
+            leader_epoch: metrics::gauge!("order_engine_leader_epoch"),
+            applied_seq: metrics::gauge!("order_engine_applied_seq"),
+        }
+    }
+
+    /// Records one answered request: `leading` as seen when it was answered, `took` from its arrival at the handler.
+    pub(crate) fn answered(&self, operation: Operation, outcome: Outcome, leading: bool, took: Duration) {
+        let role = usize::from(!leading);
+        let at = (role * OPERATIONS.len() + operation as usize) * OUTCOMES.len() + outcome as usize;
+        self.operations[at].record(took);
+    }
+}
+
+impl From<&Command> for Operation {
+    fn from(command: &Command) -> Self {
+        match command {
+            Command::Submit(_) => Self::Submit,
+            Command::Cancel(_) => Self::Cancel,
+            Command::Replace(_) => Self::Replace,
+            Command::MassCancel(_) => Self::MassCancel,
+            Command::DefineInstrument(_)
+            | Command::SetInstrumentState(_)
+            | Command::SetAccountLimit(_)
+            | Command::SetRules(_) => Self::Instrument,
+        }
+    }
+}
+
+fn describe() {
+    describe_histogram!(
+        "trading_operation_duration_seconds",
+        Unit::Seconds,
+        "Time from the arrival of a request at its handler to its answer."
+    );
+    describe_histogram!(
+        "order_engine_stage_duration_seconds",
+        Unit::Seconds,
+        "Time a command (queue, egress) or a journal entry (journal, apply) spends in one stage."
+    );
+    describe_histogram!("order_engine_batch_commands", Unit::Count, "Commands in one journal entry.");
+    describe_gauge!("order_engine_queued_commands", Unit::Count, "Commands waiting for the next journal entry.");
+    describe_gauge!("order_engine_entries_in_flight", Unit::Count, "Entries proposed and not yet committed.");
+    describe_counter!("order_engine_commands_total", Unit::Count, "Commands applied while leading.");
+    describe_counter!("order_engine_orders_accepted_total", Unit::Count, "New orders accepted while leading.");
+    describe_counter!("order_engine_trades_total", Unit::Count, "Trades made while leading.");
+    describe_counter!("order_engine_overloaded_total", Unit::Count, "Requests refused because a queue was full.");
+    describe_counter!("order_engine_unknown_outcomes_total", Unit::Count, "Commands answered with outcome unknown.");
+    describe_counter!("order_engine_journal_connections_lost_total", Unit::Count, "Append streams that broke.");
+    describe_counter!(
+        "order_engine_slow_subscribers_total",
+        Unit::Count,
+        "Market data streams ended because the client read too slowly."
+    );
+    describe_gauge!("order_engine_leader_epoch", Unit::Count, "Epoch this engine leads under, 0 while it does not.");
+    describe_gauge!("order_engine_applied_seq", Unit::Count, "Last journal entry applied.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_stand_where_their_handles_are_looked_up() {
+        for (at, (operation, _)) in OPERATIONS.into_iter().enumerate() {
+            assert_eq!(operation as usize, at);
+        }
+        for (at, (outcome, _)) in OUTCOMES.into_iter().enumerate() {
+            assert_eq!(outcome as usize, at);
+        }
+    }
+}

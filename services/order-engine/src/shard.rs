@@ -1,0 +1,230 @@
+//! One shard: what may be asked of it. The loop behind it owns the sequencer, the proposer and the exchange, so that
+//! one place decides the order of everything and no lock stands on the way of an order.
+//!
+//! Deliberately absent: gRPC (its messages are built by the handlers) and the choice of who leads.
+
+mod applier;
+mod lead;
+mod queue;
+mod reads;
+mod run;
+mod sequence;
+
+use crate::admission::{Permit, Published};
+use crate::config::Config;
+use crate::egress::{BookChange, Feeds, TradeTick};
+use crate::journal_client::JournalClient;
+use crate::leadership::{Order, Report, ShardStatus};
+use crate::metrics::Metrics;
+use applier::{Applier, ApplyError};
+use journal_core::proposer::{Effect, HaltReason, Proposer};
+use lead::Phase;
+use matching::{Level, OrderView, RestoreError};
+use queue::{Batch, Queue};
+use service_kit::Component;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tonic::transport::Channel;
+use types::{
+    AccountId, Command, Fill, Instrument, InstrumentState, LogId, OrderTarget, Outcome, Place, Price, Seq, ShardId,
+    StateHash, Symbol, Timestamp,
+};
+use wire::status::ApiError;
+
+/// A command that was let in.
+#[derive(Debug)]
+pub(crate) struct Execute {
+    pub(crate) command: Command,
+    /// When it arrived at its handler.
+    pub(crate) received: Instant,
+    /// Where the answer goes. Dropped without one only when the loop dies.
+    pub(crate) reply: oneshot::Sender<Result<Answer, ApiError>>,
+    /// Its place among the unanswered commands.
+    pub(crate) permit: Permit,
+}
+
+/// The answer to a command: committed and applied.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) place: Place,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) outcome: Outcome,
+    pub(crate) fills: Vec<Fill>,
+    /// When it was applied.
+    pub(crate) applied: Instant,
+}
+
+/// A question about the applied state.
+#[derive(Debug)]
+pub(crate) enum Query {
+    /// One order, open or remembered.
+    Order { account: AccountId, key: OrderTarget, reply: oneshot::Sender<OrderFound> },
+    /// The best levels of a book; `None` if there is no such instrument.
+    Book { symbol: Symbol, depth: usize, reply: oneshot::Sender<Option<BookView>> },
+    /// A book as it is, and every change from there on; `None` if there is no such instrument.
+    FollowBook { symbol: Symbol, reply: oneshot::Sender<Option<BookFeed>> },
+    /// All trades from now on.
+    FollowTrades { reply: oneshot::Sender<broadcast::Receiver<Arc<TradeTick>>> },
+    /// All instruments.
+    Instruments { reply: oneshot::Sender<InstrumentsView> },
+    /// Digest of the whole state.
+    Digest { reply: oneshot::Sender<DigestView> },
+}
+
+/// An order, if the engine remembers it and it is of that account.
+#[derive(Clone, Debug)]
+pub(crate) struct OrderFound {
+    pub(crate) order: Option<(OrderView, Symbol)>,
+    pub(crate) as_of: Seq,
+}
+
+/// A book as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct BookView {
+    pub(crate) symbol: Symbol,
+    /// Best first.
+    pub(crate) bids: Vec<Level>,
+    /// Best first.
+    pub(crate) asks: Vec<Level>,
+    pub(crate) as_of: Seq,
+    /// Number of the last change.
+    pub(crate) book_seq: u64,
+}
+
+/// A book and what follows.
+#[derive(Debug)]
+pub(crate) struct BookFeed {
+    pub(crate) snapshot: BookView,
+    pub(crate) changes: broadcast::Receiver<Arc<BookChange>>,
+}
+
+/// An instrument as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct InstrumentView {
+    pub(crate) definition: Instrument,
+    pub(crate) state: InstrumentState,
+    pub(crate) last_price: Option<Price>,
+}
+
+/// All instruments.
+#[derive(Clone, Debug)]
+pub(crate) struct InstrumentsView {
+    /// By number.
+    pub(crate) instruments: Vec<InstrumentView>,
+    pub(crate) as_of: Seq,
+}
+
+/// Digest of the state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DigestView {
+    pub(crate) log_id: LogId,
+    pub(crate) as_of: Seq,
+    pub(crate) state_hash: StateHash,
+    pub(crate) instruments: u32,
+    pub(crate) open_orders: u64,
+}
+
+/// What a shard is made of.
+pub(crate) struct ShardParts {
+    pub(crate) config: Config,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) commands: mpsc::Receiver<Execute>,
+    pub(crate) queries: mpsc::Receiver<Query>,
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) status: Arc<ShardStatus>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) component: Component,
+}
+
+/// The shard. It does nothing before [`Shard::run`].
+pub(crate) struct Shard {
+    shard: ShardId,
+    config: Config,
+    phase: Phase,
+    proposer: Proposer,
+    journal: JournalClient,
+    applier: Applier,
+    commands: mpsc::Receiver<Execute>,
+    queries: mpsc::Receiver<Query>,
+    orders: mpsc::Receiver<Order>,
+    reports: mpsc::Sender<Report>,
+    published: Arc<Published>,
+    status: Arc<ShardStatus>,
+    metrics: Arc<Metrics>,
+    component: Component,
+    /// Commands just received; empty between two steps.
+    arrived: Vec<Execute>,
+    /// Commands in no batch yet. Bounded by the permits they hold.
+    queue: Queue,
+    /// Batches on their way. At most `appends_in_flight_max`.
+    in_flight: VecDeque<Batch>,
+    /// Effects being carried out; empty between two steps.
+    effects: Vec<Effect>,
+    /// Whether the state comes from a snapshot and this leadership's log alone.
+    state_is_fresh: bool,
+    /// Where the state's digest was written last.
+    last_state_hash: Seq,
+    /// Set when the shard has to stop.
+    failed: Option<ShardError>,
+}
+
+/// Why a shard stopped for good.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShardError {
+    /// A committed entry could not be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// A committed entry is not at hand: a defect.
+    #[error("committed entry {seq} is not held by the leader")]
+    Missing { seq: Seq },
+    /// The protocol found evidence of a fault beyond what it tolerates.
+    #[error("the journal is in doubt: {0}")]
+    Journal(HaltReason),
+    /// A snapshot cannot be used though its checksum is right.
+    #[error("snapshot at entry {seq} cannot be restored: {source}; run the version of the program that wrote it")]
+    Snapshot {
+        seq: Seq,
+        #[source]
+        source: RestoreError,
+    },
+    /// A snapshot of another shard.
+    #[error("the journal's snapshot is of shard {shard}; check which journal this engine is connected to")]
+    ForeignSnapshot { shard: ShardId },
+}
+
+impl Shard {
+    pub(crate) fn new(parts: ShardParts) -> Self {
+        let ShardParts { config, channels, commands, queries, orders, reports, published, status, metrics, component } =
+            parts;
+        let shard = config.shard_id();
+        let journal = JournalClient::new(shard, channels);
+        let feeds = Feeds::new(config.book_feed_capacity as usize, config.trade_feed_capacity as usize);
+        Self {
+            shard,
+            phase: Phase::Standby,
+            proposer: Proposer::new(shard, &journal.voters()),
+            journal,
+            applier: Applier::new(shard, feeds, Arc::clone(&published), Arc::clone(&metrics)),
+            commands,
+            queries,
+            orders,
+            reports,
+            published,
+            status,
+            metrics,
+            component,
+            arrived: Vec::new(),
+            queue: Queue::default(),
+            in_flight: VecDeque::new(),
+            effects: Vec::new(),
+            state_is_fresh: true,
+            last_state_hash: Seq::default(),
+            failed: None,
+            config,
+        }
+    }
+}

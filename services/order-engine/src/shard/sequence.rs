@@ -1,0 +1,144 @@
+//! The sequencer: which commands go into the next entry, at which log time, and what happens when it is committed, or
+//! is not for too long.
+//!
+//! Deliberately absent: what a command does. Only its place is decided here.
+
+use super::lead::{Phase, gauge};
+use super::queue::Batch;
+use super::{Shard, ShardError};
+use crate::admission::Readiness;
+use bytes::Bytes;
+use journal_core::codec::{self, batch::MAX_COMMAND_BYTES};
+use journal_core::proposer::Input;
+use journal_core::{EntryKind, MAX_PAYLOAD_BYTES};
+use service_kit::clock;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use types::{Seq, Timestamp};
+use wire::status::ApiError;
+
+use crate::config::BATCH_COMMANDS_MAX;
+
+/// The fullest batch fits an entry, so that no batch has to be cut by its bytes.
+const _: () = assert!((BATCH_COMMANDS_MAX as usize + 1) * MAX_COMMAND_BYTES <= MAX_PAYLOAD_BYTES);
+
+impl Shard {
+    /// Puts waiting commands into the log: at once while few entries are on their way, together when a reply frees a
+    /// place. That is group commit without a wait.
+    pub(super) fn propose(&mut self) {
+        if !matches!(self.phase, Phase::Leading { .. } | Phase::Draining { .. }) {
+            return;
+        }
+        let most = self.config.appends_in_flight_max as usize;
+        while !self.queue.is_empty() && self.in_flight.len() < most && self.proposer.can_propose() {
+            if self.state_hash_is_due() {
+                // The digest is of the state before its entry, so that nothing may be in flight before it.
+                if !self.in_flight.is_empty() {
+                    return;
+                }
+                self.propose_state_hash();
+                continue;
+            }
+            self.propose_batch();
+        }
+    }
+
+    fn propose_batch(&mut self) {
+        let now = Instant::now();
+        let metrics = &self.metrics;
+        let (commands, waiters) = self
+            .queue
+            .take(self.config.batch_commands_max as usize, now, |waited| metrics.queue_seconds.record(waited));
+        self.metrics.batch_commands.record(f64::from(u32::try_from(commands.len()).unwrap_or(u32::MAX)));
+        let mut payload = Vec::new();
+        codec::batch::encode(&commands, &mut payload);
+        let seq = self.proposer.last().seq.next();
+        // Before it is proposed: with everything in one process the answer may be there before the call returns.
+        self.in_flight.push_back(Batch { seq, proposed: now, commands, waiters });
+        self.append(EntryKind::Batch, payload.into());
+    }
+
+    fn propose_state_hash(&mut self) {
+        self.last_state_hash = self.applier.applied().seq;
+        let hash = self.applier.exchange.state_hash();
+        self.append(EntryKind::StateHash, codec::state_hash::encode(hash).into());
+    }
+
+    fn state_hash_is_due(&self) -> bool {
+        let interval = self.config.state_hash_interval;
+        interval > 0 && self.proposer.last().seq.0.saturating_sub(self.last_state_hash.0) >= interval
+    }
+
+    fn append(&mut self, kind: EntryKind, payload: Bytes) {
+        let wall = clock::now_us();
+        let timestamp = Timestamp(wall.max(self.proposer.last_timestamp().0 + 1));
+        self.drive(Input::Propose { kind, timestamp, payload });
+    }
+
+    /// Everything up to `seq` is final: apply it and answer.
+    pub(super) fn on_committed(&mut self, seq: Seq) {
+        while self.applier.applied().seq < seq {
+            let next = self.applier.applied().seq.next();
+            let Some(entry) = self.proposer.entry(next).cloned() else {
+                self.failed = Some(ShardError::Missing { seq: next });
+                return;
+            };
+            let own = self.in_flight.front().is_some_and(|batch| batch.seq == next);
+            let applied = match if own { self.in_flight.pop_front() } else { None } {
+                Some(batch) => {
+                    self.metrics.journal_seconds.record(batch.proposed.elapsed());
+                    self.applier.apply(&entry, &batch.commands, batch.waiters)
+                }
+                None => self.applier.replay(&entry),
+            };
+            if let Err(error) = applied {
+                self.failed = Some(ShardError::Apply(error));
+                return;
+            }
+            if entry.kind == EntryKind::StateHash {
+                self.last_state_hash = next;
+            }
+        }
+        self.status.commit.store(seq.0, Ordering::Relaxed);
+        self.status.applied.store(seq.0, Ordering::Relaxed);
+        self.serve();
+    }
+
+    /// Whoever has waited too long is told what can be told.
+    pub(super) fn look_at_deadlines(&mut self, now: Instant) {
+        let Some(since) = now.checked_sub(self.config.answer_timeout()) else { return };
+        let unknown = ApiError::unknown_outcome("the journal has not answered in time");
+        for batch in self.in_flight.iter_mut().take_while(|batch| batch.proposed < since) {
+            self.metrics.unknown.increment(batch.give_up(&unknown));
+        }
+        self.queue.refuse_older(since, &ApiError::not_ready("the journal does not answer"));
+    }
+
+    /// Closes the door to commands while the journal is silent, and opens it when it speaks again.
+    pub(super) fn look_at_journal(&mut self) {
+        let reachable = self.proposer.journal_reachable();
+        let before = self.status.journal_reachable.swap(reachable, Ordering::Relaxed);
+        let serving = self.status.leading.load(Ordering::Relaxed) != 0;
+        if before == reachable || !serving || !matches!(self.phase, Phase::Leading { .. }) {
+            return;
+        }
+        let readiness = if reachable {
+            tracing::info!(shard = %self.shard, "the journal answers again");
+            self.component.ok();
+            Readiness::Open
+        } else {
+            let why = "the journal does not answer";
+            tracing::warn!(shard = %self.shard, "the journal does not answer, no new commands are taken");
+            self.component.down(why);
+            Readiness::ReadOnly { why: why.to_owned() }
+        };
+        self.published.readiness.store(Arc::new(readiness));
+    }
+
+    pub(super) fn gauges(&self) {
+        self.metrics.queued.set(gauge(self.queue.len() as u64));
+        self.metrics.in_flight.set(gauge(self.in_flight.len() as u64));
+        self.metrics.applied_seq.set(gauge(self.applier.applied().seq.0));
+    }
+}
