@@ -1,1 +1,12 @@
-//! integration-tests
+//! Harness for tests with real processes: starts and kills nodes, etcd and command-line clients, and keeps a record
+//! of what clients were told.
+//!
+//! Deliberately absent: anything that looks inside a process. What a test cannot see through gRPC, HTTP, files or
+//! exit codes, an operator cannot see either.
+
+pub mod etcd;
+pub mod http;
+pub mod node;
+pub mod record;
+pub mod requests;
+pub mod tool;

@@ -1,0 +1,50 @@
+//! A GET over HTTP/1.1, enough for health checks and metrics of a node on loopback.
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Body.
+    pub body: String,
+}
+
+/// Sends `GET path` to `address`.
+///
+/// # Errors
+/// When nobody answers, or not in HTTP.
+pub async fn get(address: &str, path: &str) -> Result<Answer> {
+    request(address, "GET", path).await
+}
+
+/// Sends a request without a body.
+///
+/// # Errors
+/// When nobody answers, or not in HTTP.
+pub async fn request(address: &str, method: &str, path: &str) -> Result<Answer> {
+    let mut stream = TcpStream::connect(address).await?;
+    let text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(text.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer has a head")?;
+    let status = head.split(' ').nth(1).context("a status line has a code")?.parse()?;
+    let body =
+        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+    Ok(Answer { status, body })
+}
+
+fn unchunk(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, tail)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        let Some(chunk) = tail.get(..size).filter(|_| size > 0) else { break };
+        body.push_str(chunk);
+        rest = tail.get(size + 2..).unwrap_or_default();
+    }
+    body
+}

@@ -1,0 +1,207 @@
+//! A node as a process: its directory, configuration, addresses, logs and death.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tonic::transport::Channel;
+use wire::transport::{Address, ClientOptions, connect};
+
+/// How long a node may take to come up on a busy machine before a test gives up.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a node may take to end after SIGTERM.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Between two looks at something that cannot be awaited (a file, a port of another process).
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    directory: PathBuf,
+    child: Child,
+    /// Address of its gRPC services.
+    pub grpc: String,
+    /// Address of its admin HTTP.
+    pub admin: String,
+    /// Address of its metrics.
+    pub metrics: String,
+}
+
+/// The server's binary: beside the test binary's directory, or what `HIVE_SERVER_BIN` names.
+///
+/// # Errors
+/// When it was not built.
+pub fn server_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("HIVE_SERVER_BIN") {
+        return Ok(path.into());
+    }
+    let test = std::env::current_exe()?;
+    let profile = test.ancestors().nth(2).context("a test binary lies in target/<profile>/deps")?;
+    let binary = profile.join("hive-mind-server");
+    ensure!(binary.exists(), "{} is missing: build it with `cargo build -p hive-mind-server`", binary.display());
+    Ok(binary)
+}
+
+impl Node {
+    /// Starts a node in `directory` with `configuration` (TOML; addresses and the data directory are added) and waits
+    /// until it is ready. `roles` as for `--roles`.
+    ///
+    /// # Errors
+    /// When it ends or does not become ready in time; the error holds the end of its log.
+    pub async fn start(directory: &Path, roles: &str, configuration: &str) -> Result<Self> {
+        let mut node = Self::launch(directory, roles, configuration).await?;
+        node.ready().await?;
+        Ok(node)
+    }
+
+    /// Starts a node and waits only until its ports are bound.
+    ///
+    /// # Errors
+    /// When it ends or does not bind in time.
+    pub async fn launch(directory: &Path, roles: &str, configuration: &str) -> Result<Self> {
+        fs::create_dir_all(directory)?;
+        let file = directory.join("production.toml");
+        fs::write(&file, configuration)?;
+        let addresses = directory.join("data").join("node.json");
+        let _ = fs::remove_file(&addresses);
+        let log = File::options().create(true).append(true).open(directory.join("node.log"))?;
+        let child = Command::new(server_binary()?)
+            .args(["run", "--roles", roles, "--config"])
+            .arg(&file)
+            .env("HIVE__NODE__DATA_DIR", directory.join("data"))
+            .env("HIVE__LISTEN__GRPC", "127.0.0.1:0")
+            .env("HIVE__LISTEN__ADMIN", "127.0.0.1:0")
+            .env("HIVE__LISTEN__METRICS", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let mut node = Self {
+            directory: directory.to_owned(),
+            child,
+            grpc: String::new(),
+            admin: String::new(),
+            metrics: String::new(),
+        };
+        let begin = Instant::now();
+        loop {
+            if let Ok(text) = fs::read_to_string(&addresses)
+                && let Ok(found) = serde_json::from_str::<serde_json::Value>(&text)
+                && found["pid"] == node.child.id()
+            {
+                let address = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+                node.grpc = address("grpc");
+                node.admin = address("admin");
+                node.metrics = address("metrics");
+                return Ok(node);
+            }
+            node.check_alive()?;
+            ensure!(begin.elapsed() < START_LIMIT, "the node did not bind its ports:\n{}", node.log_end());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// When the node ends or is not ready in time.
+    pub async fn ready(&mut self) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            if let Ok(answer) = crate::http::get(&self.admin, "/readyz").await
+                && answer.status == 200
+            {
+                return Ok(());
+            }
+            self.check_alive()?;
+            ensure!(begin.elapsed() < START_LIMIT, "the node did not become ready:\n{}", self.log_end());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// A channel to its gRPC services.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        connect(&Address::Tcp(format!("http://{}", self.grpc)), &ClientOptions::default())
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, as the kernel's out-of-memory killer or a power cut of the process would.
+    ///
+    /// # Errors
+    /// When the process cannot be reaped.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn terminate(mut self) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(begin.elapsed() < STOP_LIMIT, "the node did not end after SIGTERM:\n{}", self.log_end());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a pid is positive")?;
+        kill_process(pid, signal).context("send a signal to the node")
+    }
+
+    /// The last lines of its log.
+    #[must_use]
+    pub fn log_end(&self) -> String {
+        let text = self.log();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// Its whole log, of all starts in this directory.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("node.log")).unwrap_or_default()
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the node ended with {status}:\n{}", self.log_end());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,96 @@
+//! The commands of the binary as a new user calls them: output, exit codes, clear errors.
+
+use anyhow::Result;
+use integration_tests::node::{Node, server_binary};
+use integration_tests::tool::{self, Said};
+use serde_json::Value;
+
+fn hive(directory: &std::path::Path, arguments: &[&str]) -> Result<Said> {
+    tool::run(&server_binary()?, arguments, directory)
+}
+
+fn json(said: &Said) -> Value {
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("stdout is not one JSON document ({e}):\n{}", said.out))
+}
+
+#[test]
+fn demo_prints_one_document() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let report = json(&hive(directory.path(), &["demo", "--output", "json", "--orders", "2000"])?);
+    for key in
+        ["orders", "acknowledged", "rejected", "trades", "duration_s", "throughput_per_s", "latency_us", "state_hash"]
+    {
+        assert!(!report[key].is_null(), "{key} is missing in {report}");
+    }
+    for key in ["p50", "p99", "p999", "max"] {
+        assert!(report["latency_us"][key].as_f64().unwrap() > 0.0, "{key} is missing in {report}");
+    }
+    assert!(report["trades"].as_u64().unwrap() > 0);
+    assert_eq!(report["state_hash"].as_str().unwrap().len(), 32);
+    Ok(())
+}
+
+#[test]
+fn bench_finds_everything_that_was_acknowledged() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let said = hive(directory.path(), &["bench", "--rate", "200", "--duration", "3", "--output", "json"])?;
+    let report = json(&said);
+    assert!(report["acknowledged"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(report["lost"].as_u64(), Some(0), "{report}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_directory_serves_one_process() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
+    let data = node.data();
+    let said = hive(directory.path(), &["run", "--data-dir", data.to_str().unwrap()])?;
+    assert_ne!(said.code, 0);
+    assert!(
+        format!("{}{}", said.out, said.err).contains(&node.pid().to_string()),
+        "the holder is named: {}{}",
+        said.out,
+        said.err
+    );
+    let pid = node.pid();
+    assert!(node.terminate().await?.success(), "node {pid}");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_configuration_is_explained_before_anything_starts() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("production.toml");
+    for (text, words) in [
+        ("[listen]\ngrcp = \"127.0.0.1:1\"\n", &["grcp", "grpc", "2"][..]),
+        ("[listen]\ngrpc = 5\n", &["grpc", "2"]),
+        ("[listen]\ngrpc = \"0.0.0.0:8080\"\n", &["loopback"]),
+        ("[listen\n", &["1"]),
+    ] {
+        std::fs::write(&file, text)?;
+        for command in [&["config", "validate", "--config"][..], &["run", "--config"]] {
+            let mut arguments = command.to_vec();
+            arguments.push(file.to_str().unwrap());
+            let said = hive(directory.path(), &arguments)?;
+            assert_ne!(said.code, 0, "{arguments:?} accepted {text:?}");
+            for word in words {
+                assert!(said.err.contains(word), "{arguments:?} on {text:?} does not say {word:?}:\n{}", said.err);
+            }
+        }
+    }
+    std::fs::write(&file, "[node]\nname = \"left\"\n")?;
+    let shown = hive(directory.path(), &["config", "show", "--config", file.to_str().unwrap()])?;
+    assert!(shown.code == 0 && shown.out.contains("left"), "{}{}", shown.out, shown.err);
+    Ok(())
+}
+
+#[test]
+fn version_and_wrong_usage() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let said = hive(directory.path(), &["version", "--output", "json"])?;
+    assert!(json(&said)["version"].is_string());
+    assert_eq!(hive(directory.path(), &["no-such-command"])?.code, 2, "wrong usage has an exit code of its own");
+    Ok(())
+}

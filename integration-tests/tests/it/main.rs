@@ -1,0 +1,11 @@
+//! Tests with real processes. One binary, since linking each costs more than running it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod apart;
+mod commands;
+mod crash;
+mod hostile;
+mod tools;
+
+/// Configuration of a node as the tests want it: quiet, its history in SQLite.
+const PLAIN: &str = "[log]\nlevel = \"info\"\n";
