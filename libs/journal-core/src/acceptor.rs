@@ -129,6 +129,7 @@ pub enum Effect {
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "answers are handed on one by one, never stored in number")]
 pub enum Reply {
     /// To a fence.
     Fence(FenceReply),

@@ -134,7 +134,7 @@ mod tests {
             Entry { kind: EntryKind::StateHash, ..good.clone() },
             Entry { timestamp: Timestamp(12), ..good.clone() },
             Entry { prev_chain: ChainHash([2; 16]), ..good.clone() },
-            Entry { payload: Bytes::from_static(b"payloae"), ..good.clone() },
+            Entry { payload: Bytes::from_static(b"payloae"), ..good },
         ];
         for entry in changed {
             assert!(!entry.verify(), "{entry:?}");

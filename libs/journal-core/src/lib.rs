@@ -15,6 +15,7 @@ pub mod acceptor;
 mod chain;
 pub mod codec;
 mod entry;
+pub mod leadership;
 mod message;
 mod persistent;
 mod position;

@@ -19,6 +19,7 @@ pub struct FenceRequest {
 
 /// A voter's vote.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are a few of them per leadership")]
 pub enum FenceReply {
     /// The epoch is granted, durably.
     Granted(FenceGranted),

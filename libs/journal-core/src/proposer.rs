@@ -379,7 +379,7 @@ impl Proposer {
         self.forget_settled();
         match input {
             Input::Elected { epoch, config, applied, timestamp } => {
-                self.elected(epoch, config, applied, timestamp, out)
+                self.elected(epoch, config, applied, timestamp, out);
             }
             Input::StepDown { reason: _ } => self.stop(),
             _ if self.phase == Phase::Idle => {}

@@ -43,7 +43,7 @@ impl Proposer {
         let now = self.ticks;
         for peer in &mut self.peers {
             let waiting = peer.fence_sent.is_some_and(|at| now < at + FENCE_RETRY_TICKS);
-            if peer.granted.is_some() || peer.refused.is_some() || waiting {
+            if peer.granted.is_some() || peer.lost() || waiting {
                 continue;
             }
             peer.fence_sent = Some(now);
@@ -58,14 +58,11 @@ impl Proposer {
             FenceReply::Granted(granted) => self.granted(voter, granted, out),
             FenceReply::Refused { promised } => self.refused(voter, promised, out),
             FenceReply::ConfigNewer(_) => self.depose(self.epoch, out),
-            FenceReply::LogRetired { active } => {
-                self.halt(HaltReason::OtherHistory { expected: self.log_id, found: active }, out);
-            }
+            FenceReply::LogRetired { active } => self.retired(voter, active, out),
             // Asked again at the next heartbeat: the disk may be admitted, the voter may come back.
             FenceReply::NotVoter | FenceReply::Failed { .. } => {
-                let now = self.ticks;
                 if let Some(peer) = self.peer(voter) {
-                    peer.fence_sent = peer.granted.is_none().then_some(now.saturating_sub(FENCE_RETRY_TICKS - 1));
+                    peer.fence_sent = None;
                 }
             }
         }
@@ -112,10 +109,20 @@ impl Proposer {
         let Some(peer) = self.peer(voter) else { return };
         peer.refused = Some(promised);
         peer.closed(now);
-        let lost = !self.is_quorum_possible();
-        if lost {
+        if !self.is_quorum_possible() {
             let newest = self.peers.iter().filter_map(|peer| peer.refused).max_by_key(|epoch| epoch.number);
             self.depose(newest.unwrap_or(promised), out);
+        }
+    }
+
+    /// A voter holds another history. With a minority of such voters the leader goes on.
+    pub(super) fn retired(&mut self, voter: VoterId, found: LogId, out: &mut Vec<Effect>) {
+        let now = self.ticks;
+        let Some(peer) = self.peer(voter) else { return };
+        peer.retired = true;
+        peer.closed(now);
+        if !self.is_quorum_possible() {
+            self.halt(HaltReason::OtherHistory { expected: self.log_id, found }, out);
         }
     }
 
@@ -123,11 +130,11 @@ impl Proposer {
     /// for any configured voter that nobody else is.
     fn is_quorum_possible(&self) -> bool {
         if self.config.current.is_empty() {
-            return self.is_quorum(|peer| peer.refused.is_none());
+            return self.is_quorum(|peer| !peer.lost());
         }
-        let unknown = self.peers.iter().filter(|peer| peer.granted.is_none() && peer.refused.is_none()).count();
+        let unknown = self.peers.iter().filter(|peer| peer.granted.is_none() && !peer.lost()).count();
         let needed = |voters: &[crate::Voter]| {
-            let alive = |voter: &&crate::Voter| self.peers.iter().any(|peer| peer.is(voter) && peer.refused.is_none());
+            let alive = |voter: &&crate::Voter| self.peers.iter().any(|peer| peer.is(voter) && !peer.lost());
             voters.is_empty() || voters.iter().filter(alive).count() + unknown >= crate::voter::majority(voters.len())
         };
         needed(&self.config.current) && needed(&self.config.pending)
@@ -198,15 +205,19 @@ impl Proposer {
             Phase::Idle | Phase::Fencing => return,
         };
         let to = Seq(to.0.min(from.0 + FETCH_ENTRIES - 1));
-        let sources: Vec<VoterId> = self
-            .peers
-            .iter()
-            .filter(|peer| what != Fetching::Fill(peer.id) && peer.refused.is_none() && peer.holds(self.adopted))
-            .map(|peer| peer.id)
-            .collect();
-        if let Some(voter) = sources.get(self.fetches % sources.len().max(1)) {
+        let (adopted, fetches) = (self.adopted, self.fetches);
+        let holds = |peer: &&Peer| what != Fetching::Fill(peer.id) && !peer.lost() && peer.holds(to, adopted);
+        let reaches = |peer: &&Peer| peer.granted.as_ref().is_none_or(|granted| granted.base.seq < from);
+        let holders = self.peers.iter().filter(holds).count();
+        let sources: Vec<VoterId> = self.peers.iter().filter(holds).filter(reaches).map(|peer| peer.id).collect();
+        if let Some(voter) = sources.get(fetches % sources.len().max(1)) {
             self.fetch = Some(what);
             out.push(Effect::Fetch { voter: *voter, from, to });
+        } else if let Fetching::Fill(voter) = what
+            && holders > 0
+            && let Some(peer) = self.peer(voter)
+        {
+            peer.stranded = true;
         }
     }
 

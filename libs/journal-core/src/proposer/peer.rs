@@ -43,6 +43,8 @@ pub(super) struct Peer {
     pub(super) granted: Option<FenceGranted>,
     /// The newer epoch it belongs to.
     pub(super) refused: Option<Epoch>,
+    /// Whether it holds another history.
+    pub(super) retired: bool,
     /// When it was asked for the epoch; `None` when it is to be asked at the next heartbeat.
     pub(super) fence_sent: Option<u64>,
     pub(super) sending: Sending,
@@ -73,6 +75,7 @@ impl Peer {
             id,
             granted: None,
             refused: None,
+            retired: false,
             fence_sent: None,
             sending: Sending::Closed,
             next: Seq(0),
@@ -95,13 +98,19 @@ impl Peer {
         self.granted.as_ref().is_some_and(|granted| granted.voter == *voter)
     }
 
-    pub(super) fn answered_since(&self, tick: u64) -> bool {
-        self.refused.is_none() && self.answered_at.is_some_and(|at| at >= tick)
+    /// Whether it is of no use to this leadership any more.
+    pub(super) const fn lost(&self) -> bool {
+        self.refused.is_some() || self.retired
     }
 
-    /// Whether it holds the log that ends with `tail`.
-    pub(super) fn holds(&self, tail: Tail) -> bool {
-        self.matched >= tail.seq || self.granted.as_ref().is_some_and(|granted| granted.last == tail)
+    pub(super) fn answered_since(&self, tick: u64) -> bool {
+        !self.lost() && self.answered_at.is_some_and(|at| at >= tick)
+    }
+
+    /// Whether its log is this leader's up to `seq`: it said so in this epoch, or it holds the chosen log.
+    pub(super) fn holds(&self, seq: Seq, adopted: Tail) -> bool {
+        let adopted_there = || self.granted.as_ref().is_some_and(|granted| granted.last == adopted);
+        self.matched >= seq || (seq <= adopted.seq && adopted_there())
     }
 
     /// Gives up what is under way on its stream.
@@ -120,7 +129,7 @@ impl Peer {
     }
 
     pub(super) fn may_reopen(&self, now: u64) -> bool {
-        self.sending == Sending::Closed && self.refused.is_none() && now >= self.reopen_at
+        self.sending == Sending::Closed && !self.lost() && now >= self.reopen_at
     }
 
     pub(super) fn answered(&mut self, now: u64) {

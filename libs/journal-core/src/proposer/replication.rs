@@ -4,7 +4,7 @@ use types::Seq;
 
 use super::adoption::consecutive;
 use super::peer::{STALL_TICKS, Sending};
-use super::{Effect, HaltReason, Phase, Proposer, VoterId};
+use super::{Effect, Phase, Proposer, VoterId};
 use crate::{AppendMismatch, AppendOk, AppendReply, AppendRequest, ChainHash, Entry, EpochStart};
 
 /// Requests under way to one voter.
@@ -63,9 +63,7 @@ impl Proposer {
                 }
             }
             AppendReply::ConfigNewer(_) => self.depose(self.epoch, out),
-            AppendReply::LogRetired { active } => {
-                self.halt(HaltReason::OtherHistory { expected: self.log_id, found: active }, out);
-            }
+            AppendReply::LogRetired { active } => self.retired(voter, active, out),
             AppendReply::Failed { .. } => peer.closed(now),
         }
     }
