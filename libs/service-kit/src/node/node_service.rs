@@ -23,13 +23,15 @@ impl NodeService for NodeAnswers {
         &self,
         _: Request<pb::GetNodePoolsRequest>,
     ) -> Result<Response<pb::GetNodePoolsResponse>, Status> {
-        Ok(Response::new(pb::GetNodePoolsResponse { pools: self.0.pools.snapshot() }))
+        let (node, roles) = (self.0.name.clone(), self.0.roles.clone());
+        Ok(Response::new(pb::GetNodePoolsResponse { pools: self.0.pools.snapshot(), node, roles }))
     }
 
     async fn get_node_memory(
         &self,
         _: Request<pb::GetNodeMemoryRequest>,
     ) -> Result<Response<pb::GetNodeMemoryResponse>, Status> {
-        Ok(Response::new(pb::GetNodeMemoryResponse { memory: Some(self.0.memory.memory()) }))
+        let (node, roles) = (self.0.name.clone(), self.0.roles.clone());
+        Ok(Response::new(pb::GetNodeMemoryResponse { memory: Some(self.0.memory.memory()), node, roles }))
     }
 }

@@ -1,0 +1,49 @@
+//! What can be configured. Absent: which instances there are; they are passed as channels.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use service_kit::config::HumanDuration;
+
+/// Longest wait for an instance. An answer is promised within a second; the rest is for putting it together.
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// Configuration of the admin service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How long to wait for an instance before answering without it: 1 ms to 900 ms.
+    pub timeout: HumanDuration,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The timeout is out of range.
+    #[error("admin_api.timeout is {given}; choose 1ms to 900ms, so that an answer comes within a second")]
+    Timeout {
+        /// As configured.
+        given: HumanDuration,
+    },
+}
+
+impl Default for Config {
+    /// 800 ms.
+    fn default() -> Self {
+        Self { timeout: HumanDuration::from_millis(800) }
+    }
+}
+
+impl Config {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if (Duration::from_millis(1)..=MAX_TIMEOUT).contains(&self.timeout.0) {
+            Ok(())
+        } else {
+            Err(ConfigError::Timeout { given: self.timeout })
+        }
+    }
+}

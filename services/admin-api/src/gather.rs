@@ -1,0 +1,119 @@
+//! The answers of all instances, this one first and without asking itself over the wire. Absent: what they mean; see
+//! [`crate::verdict`].
+
+use std::time::Duration;
+
+use service_kit::NodeContext;
+use tonic::transport::Channel;
+use wire::pb::admin::v1 as pb;
+use wire::pb::admin::v1::node_service_client::NodeServiceClient;
+use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
+use wire::pb::consensus::v1::{GetConsensusStatusRequest, GetConsensusStatusResponse};
+
+use crate::metrics::Question;
+use crate::targets::{Asked, Target, Targets, timed};
+use crate::verdict;
+
+/// Asks and collects.
+pub(crate) struct Gather {
+    context: NodeContext,
+    targets: Targets,
+    consensus: Target,
+    default_timeout: Duration,
+}
+
+impl Gather {
+    /// `nodes` may name this instance; it is not asked over its channel.
+    pub(crate) fn new(
+        context: NodeContext,
+        nodes: Vec<(String, Channel)>,
+        consensus: Channel,
+        default_timeout: Duration,
+    ) -> Self {
+        let others = nodes.into_iter().filter(|(name, _)| *name != context.name);
+        let targets = Targets::new(others.map(|(name, channel)| Target { name, channel }).collect());
+        let consensus = Target { name: "consensus".to_owned(), channel: consensus };
+        Self { context, targets, consensus, default_timeout }
+    }
+
+    /// The instance that answers.
+    pub(crate) fn context(&self) -> &NodeContext {
+        &self.context
+    }
+
+    /// How long to wait if the caller does not say.
+    pub(crate) fn default_timeout(&self) -> Duration {
+        self.default_timeout
+    }
+
+    /// Health of all instances.
+    pub(crate) async fn health(&self, limit: Duration) -> pb::GetHealthResponse {
+        let ask = async |channel| {
+            let request = timed(pb::GetNodeHealthRequest {}, limit);
+            Ok(NodeServiceClient::new(channel).get_node_health(request).await?.into_inner().health)
+        };
+        let others = self.targets.ask_all(Question::Health, limit, ask).await;
+        let own = Asked { answer: self.own_answer(), value: Some(Some(self.context.health())) };
+        let instances = std::iter::once(own)
+            .chain(others)
+            .map(|Asked { mut answer, value }| {
+                let mut health = value.flatten();
+                if let Some(health) = &mut health {
+                    answer.node.clone_from(&health.node);
+                    answer.roles.clone_from(&health.roles);
+                    health.components.iter_mut().for_each(|component| component.latency_us = answer.latency_us);
+                }
+                pb::InstanceHealth { answer: Some(answer), health }
+            })
+            .collect();
+        let mut response = pb::GetHealthResponse { status: 0, instances };
+        response.status = pb::ComponentStatus::from(verdict::judge(&response).condition).into();
+        response
+    }
+
+    /// Pools of all instances.
+    pub(crate) async fn pools(&self, limit: Duration) -> pb::GetPoolStatusResponse {
+        let ask = async |channel| {
+            let request = timed(pb::GetNodePoolsRequest {}, limit);
+            Ok(NodeServiceClient::new(channel).get_node_pools(request).await?.into_inner())
+        };
+        let others = self.targets.ask_all(Question::Pools, limit, ask).await;
+        let own = pb::InstancePools { answer: Some(self.own_answer()), pools: self.context.pools.snapshot() };
+        let others = others.into_iter().map(|Asked { answer, value }| {
+            let value = value.unwrap_or_default();
+            let answer = pb::NodeAnswer { node: value.node, roles: value.roles, ..answer };
+            pb::InstancePools { answer: Some(answer), pools: value.pools }
+        });
+        pb::GetPoolStatusResponse { instances: std::iter::once(own).chain(others).collect() }
+    }
+
+    /// Memory of all instances.
+    pub(crate) async fn memory(&self, limit: Duration) -> pb::GetMemoryProfileResponse {
+        let ask = async |channel| {
+            let request = timed(pb::GetNodeMemoryRequest {}, limit);
+            Ok(NodeServiceClient::new(channel).get_node_memory(request).await?.into_inner())
+        };
+        let others = self.targets.ask_all(Question::Memory, limit, ask).await;
+        let own = pb::InstanceMemory { answer: Some(self.own_answer()), memory: Some(self.context.memory.memory()) };
+        let others = others.into_iter().map(|Asked { answer, value }| {
+            let value = value.unwrap_or_default();
+            let answer = pb::NodeAnswer { node: value.node, roles: value.roles, ..answer };
+            pb::InstanceMemory { answer: Some(answer), memory: value.memory }
+        });
+        pb::GetMemoryProfileResponse { instances: std::iter::once(own).chain(others).collect() }
+    }
+
+    /// What the coordinator says.
+    pub(crate) async fn consensus(&self, limit: Duration) -> Asked<GetConsensusStatusResponse> {
+        let ask = async |channel| {
+            let request = timed(GetConsensusStatusRequest {}, limit);
+            Ok(ConsensusServiceClient::new(channel).get_consensus_status(request).await?.into_inner())
+        };
+        self.targets.ask(Question::Consensus, limit, &self.consensus, ask).await
+    }
+
+    fn own_answer(&self) -> pb::NodeAnswer {
+        let (node, roles) = (self.context.name.clone(), self.context.roles.clone());
+        pb::NodeAnswer { target: node.clone(), error: String::new(), latency_us: 0, node, roles }
+    }
+}

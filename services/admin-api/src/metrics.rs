@@ -1,0 +1,56 @@
+//! What is measured of the fan-out. Absent: what the instances measure of themselves.
+
+use metrics::{Counter, Histogram, Unit, describe_counter, describe_histogram};
+
+/// What instances are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    Health,
+    Pools,
+    Memory,
+    Consensus,
+}
+
+impl Question {
+    const ALL: [Self; 4] = [Self::Health, Self::Pools, Self::Memory, Self::Consensus];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Pools => "pools",
+            Self::Memory => "memory",
+            Self::Consensus => "consensus",
+        }
+    }
+}
+
+/// Handles of the metrics, one per question.
+pub(crate) struct Metrics {
+    durations: [Histogram; 4],
+    failures: [Counter; 4],
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        describe_histogram!(
+            "admin_fanout_duration_seconds",
+            Unit::Seconds,
+            "Time until all instances had answered or were given up, by question."
+        );
+        describe_counter!("admin_fanout_failures_total", "Questions that an instance did not answer in time.");
+        let label = |question: Question| question.as_str();
+        Self {
+            durations: Question::ALL
+                .map(|q| metrics::histogram!("admin_fanout_duration_seconds", "question" => label(q))),
+            failures: Question::ALL.map(|q| metrics::counter!("admin_fanout_failures_total", "question" => label(q))),
+        }
+    }
+
+    pub(crate) fn duration(&self, question: Question) -> &Histogram {
+        &self.durations[question as usize]
+    }
+
+    pub(crate) fn failures(&self, question: Question) -> &Counter {
+        &self.failures[question as usize]
+    }
+}
