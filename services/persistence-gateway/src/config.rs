@@ -1,0 +1,238 @@
+//! Settings of a gateway. Every key has a default that works on one machine without a database server.
+//!
+//! Deliberately absent: reading files and the environment; that is `service_kit::config`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use service_kit::config::{ByteSize, HumanDuration};
+
+/// A gateway's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Shards whose journal this gateway keeps. Default: only shard 0. Changing it needs a restart.
+    pub shards: Vec<u32>,
+    /// The journal.
+    pub journal: JournalConfig,
+    /// The history.
+    pub history: HistoryConfig,
+    /// The database server, used by whatever is set to "postgres".
+    pub database: DatabaseConfig,
+}
+
+/// The journal's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalConfig {
+    /// Where entries become durable. Default: "file".
+    pub backend: JournalBackend,
+    /// Directory of the segment files; empty for `journal` in the data directory.
+    pub directory: Option<PathBuf>,
+    /// Size of a segment file, written in full when it is made. Default: "64MiB".
+    pub segment_size: ByteSize,
+    /// A snapshot is made after this many entries. Default: 100,000.
+    pub snapshot_every_entries: u64,
+    /// A snapshot is made after this many bytes of entries, if that comes first. Default: "256MiB".
+    pub snapshot_every_bytes: ByteSize,
+}
+
+/// Where entries become durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JournalBackend {
+    /// Segment files on this machine's disk.
+    #[default]
+    File,
+    /// Tables of the database server; any gateway can stand in front of them.
+    Postgres,
+}
+
+/// The history's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryConfig {
+    /// Which database holds it. Default: "sqlite".
+    pub database: HistoryDatabase,
+    /// The SQLite file; empty for `history.sqlite` in the data directory.
+    pub file: Option<PathBuf>,
+    /// Most journal entries written in one transaction. Default: 500.
+    pub batch_entries: u32,
+    /// Most rows written in one transaction, checked between entries. Default: 4,000.
+    pub batch_rows: u32,
+    /// Pause between two transactions when little is waiting: fewer and larger ones cost less. Default: "20ms".
+    pub linger: HumanDuration,
+}
+
+/// Which database holds the history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HistoryDatabase {
+    /// A file; nothing to install.
+    #[default]
+    Sqlite,
+    /// The database server.
+    Postgres,
+}
+
+/// The database server's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `postgres://user:password@host:port/database`. Default: none.
+    pub url: DatabaseUrl,
+    /// Most connections this process opens for the history, the projector's among them; at least 2. Default: 100.
+    pub max_connections: u32,
+    /// Longest wait for a connection, a new or a free one. Default: "30s".
+    pub connection_timeout: HumanDuration,
+    /// Longest run of a statement or a batch. Default: "30s".
+    pub query_timeout: HumanDuration,
+    /// Name the server shows for our connections. Default: "hive-mind".
+    pub application_name: String,
+}
+
+/// Where the database server is. Holds a password: its `Debug` form leaves it out.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct ConfigProblem {
+    /// The key, with dots.
+    pub key: &'static str,
+    /// What to change.
+    pub problem: String,
+}
+
+impl DatabaseUrl {
+    /// The whole URL, password included; not for logs.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for DatabaseUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "(none)" } else { "(set)" })
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shards: vec![0],
+            journal: JournalConfig::default(),
+            history: HistoryConfig::default(),
+            database: DatabaseConfig::default(),
+        }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self {
+            backend: JournalBackend::File,
+            directory: None,
+            segment_size: ByteSize::from_mib(64),
+            // A restart replays at most this much; at a few thousand batches a second a snapshot comes every minute.
+            snapshot_every_entries: 100_000,
+            snapshot_every_bytes: ByteSize::from_mib(256),
+        }
+    }
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self {
+            database: HistoryDatabase::Sqlite,
+            file: None,
+            batch_entries: 500,
+            batch_rows: 4_000,
+            linger: HumanDuration::from_millis(20),
+        }
+    }
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            url: DatabaseUrl::default(),
+            max_connections: 100,
+            connection_timeout: HumanDuration::from_secs(30),
+            query_timeout: HumanDuration::from_secs(30),
+            application_name: "hive-mind".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The first key that cannot be used.
+    pub fn check(&self) -> Result<(), ConfigProblem> {
+        let problem = |key, problem: &str| Err(ConfigProblem { key, problem: problem.to_owned() });
+        if self.shards.is_empty() || self.shards.iter().any(|shard| *shard > u32::from(u16::MAX)) {
+            return problem("shards", "name at least one shard, numbered 0 to 65535");
+        }
+        if self.shards.iter().enumerate().any(|(at, shard)| self.shards[..at].contains(shard)) {
+            return problem("shards", "name each shard once");
+        }
+        if self.journal.snapshot_every_entries == 0 || self.journal.snapshot_every_bytes.bytes() == 0 {
+            return problem("journal.snapshot_every_entries", "snapshots need at least one entry and one byte between");
+        }
+        if self.history.batch_entries == 0 || self.history.batch_rows == 0 {
+            return problem("history.batch_entries", "a transaction needs room for at least one entry and one row");
+        }
+        if self.database.max_connections < 2 {
+            return problem("database.max_connections", "at least 2: one for the projector, one for questions");
+        }
+        if self.database.connection_timeout.0.is_zero() || self.database.query_timeout.0.is_zero() {
+            return problem("database.connection_timeout", "timeouts must be above 0");
+        }
+        let server =
+            self.journal.backend == JournalBackend::Postgres || self.history.database == HistoryDatabase::Postgres;
+        if server && self.database.url.expose().is_empty() {
+            return problem("database.url", "is needed by journal.backend or history.database = \"postgres\"");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_usable_and_each_mistake_names_its_key() {
+        assert_eq!(Config::default().check(), Ok(()));
+        let key = |edit: fn(&mut Config)| {
+            let mut config = Config::default();
+            edit(&mut config);
+            config.check().map_err(|problem| problem.key)
+        };
+        assert_eq!(key(|c| c.shards.clear()), Err("shards"));
+        assert_eq!(key(|c| c.shards = vec![1, 1]), Err("shards"));
+        assert_eq!(key(|c| c.shards = vec![65_536]), Err("shards"));
+        assert_eq!(key(|c| c.journal.backend = JournalBackend::Postgres), Err("database.url"));
+        assert_eq!(key(|c| c.history.database = HistoryDatabase::Postgres), Err("database.url"));
+        assert_eq!(key(|c| c.database.max_connections = 1), Err("database.max_connections"));
+        assert_eq!(key(|c| c.history.batch_rows = 0), Err("history.batch_entries"));
+    }
+
+    #[test]
+    fn debug_output_keeps_the_password() {
+        let url = DatabaseUrl::from("postgres://u:secret@h/d".to_owned());
+        assert!(!format!("{url:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,31 @@
+//! The history database: rows, the two databases that hold them, and the questions that can be asked.
+//!
+//! Deliberately absent: how rows come about (see [`crate::projector`]); any decision that trading depends on. The
+//! history is a projection of the journal: it can be slow, away or lost without an acknowledgement noticing.
+
+mod codes;
+mod page;
+mod postgres;
+mod query;
+mod rows;
+mod service;
+mod sqlite;
+mod store;
+mod values;
+
+pub use page::PageToken;
+pub use query::{ExecutionFilter, OrderFilter, Page, TradeFilter};
+pub use rows::{ExecutionKind, ExecutionRow, InstrumentRow, OrderChange, OrderRow, RowBatch, Stamp, TradeRow};
+pub use service::{HistoryQueries, ShardProgress};
+pub use store::{Cursor, HistoryError, HistoryReader, HistoryWriter, Projected, Rows};
+
+/// A statement that takes longer is worth a line in the log.
+const SLOW: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Logs a slow statement: its text, which holds no values.
+fn note_slow(database: &'static str, statement: &query::Statement, took: std::time::Duration) {
+    if took > SLOW {
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(database, ms, sql = statement.sql, "slow sql query");
+    }
+}

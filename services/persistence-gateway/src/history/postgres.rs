@@ -1,0 +1,391 @@
+//! The history in Postgres, or what speaks its protocol.
+//!
+//! The projector's path is binary COPY for new rows and one UPDATE over arrays for changed orders; questions use
+//! prepared statements of a pool. Every wait has an end on our side: a server that is frozen, not dead, answers
+//! nothing at all. Deliberately absent: retries, and parameters in logs.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction};
+use sqlx::ConnectOptions;
+use sqlx::migrate::Migrator;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{NoTls, Row};
+use types::{LogId, Seq, ShardId};
+
+use super::query::Statement;
+use super::values::{
+    Columns, EXECUTION_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLUMNS, TRADE_COLUMNS, Value, cursor_values,
+    execution_values, instrument_values, order_values, read_cursor, trade_values,
+};
+use super::{Cursor, HistoryError, OrderChange, Projected, RowBatch};
+use crate::config::DatabaseConfig;
+use crate::pools::PoolGauge;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// The projector's connection: one, since batches follow one another.
+#[derive(Debug)]
+pub struct PostgresWriter {
+    pool: Pool,
+    config: DatabaseConfig,
+    gauge: Arc<PoolGauge>,
+    migrated: bool,
+}
+
+/// Connections for questions.
+#[derive(Clone, Debug)]
+pub(super) struct PostgresReader {
+    pool: Pool,
+    config: DatabaseConfig,
+    gauge: Arc<PoolGauge>,
+}
+
+fn failed(error: &tokio_postgres::Error) -> HistoryError {
+    match error.as_db_error() {
+        Some(error) => HistoryError::Refused(format!("{}: {}", error.code().code(), error.message())),
+        None => HistoryError::Unavailable(chain(error)),
+    }
+}
+
+/// An error with its causes: tokio-postgres says "db error" or "error connecting", and keeps the rest to itself.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn pool(config: &DatabaseConfig, connections: u32, gauge: &PoolGauge) -> Result<Pool, HistoryError> {
+    let mut options: tokio_postgres::Config = config
+        .url
+        .expose()
+        .parse()
+        .map_err(|error| HistoryError::Configuration(format!("database.url cannot be read: {}", chain(&error))))?;
+    options
+        .application_name(&config.application_name)
+        .connect_timeout(config.connection_timeout.0)
+        .keepalives_idle(Duration::from_secs(30))
+        .tcp_user_timeout(config.query_timeout.0);
+    let manager = Manager::from_config(options, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let pool = Pool::builder(manager)
+        .max_size(usize::try_from(connections).unwrap_or(usize::MAX))
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(config.connection_timeout.0))
+        .create_timeout(Some(config.connection_timeout.0))
+        .build()
+        .map_err(|error| HistoryError::Configuration(error.to_string()))?;
+    let watched = pool.clone();
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    gauge.watch(move || {
+        let status = watched.status();
+        (count(status.size), count(status.available))
+    });
+    Ok(pool)
+}
+
+async fn client(pool: &Pool, wait: Duration, gauge: &PoolGauge) -> Result<Object, HistoryError> {
+    let timed_out = || HistoryError::Unavailable(format!("no database connection within {wait:?}"));
+    match gauge.acquire(wait, pool.get()).await {
+        Some(Ok(client)) => Ok(client),
+        Some(Err(PoolError::Backend(error))) => Err(failed(&error)),
+        Some(Err(PoolError::Timeout(_))) | None => Err(timed_out()),
+        Some(Err(error)) => Err(HistoryError::Unavailable(chain(&error))),
+    }
+}
+
+impl PostgresWriter {
+    pub(super) fn new(config: &DatabaseConfig, gauge: Arc<PoolGauge>) -> Result<Self, HistoryError> {
+        Ok(Self { pool: pool(config, 1, &gauge)?, config: config.clone(), gauge, migrated: false })
+    }
+
+    /// Runs `work` on the connection, within the time a statement may take. After any error the connection is given
+    /// up: what state it is in is unknown.
+    async fn with<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Object) -> Result<T, HistoryError>,
+    ) -> Result<T, HistoryError> {
+        let result = self.attempt(work).await;
+        result.inspect_err(|error| self.gauge.failed(&error.to_string()))
+    }
+
+    async fn attempt<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Object) -> Result<T, HistoryError>,
+    ) -> Result<T, HistoryError> {
+        if !self.migrated {
+            let limit = self.config.connection_timeout.0 + self.config.query_timeout.0;
+            tokio::time::timeout(limit, migrate(&self.config))
+                .await
+                .map_err(|_| HistoryError::Unavailable(format!("no database connection within {limit:?}")))??;
+            self.migrated = true;
+            tracing::info!("history database opened (postgres)");
+        }
+        let mut client = client(&self.pool, self.config.connection_timeout.0, &self.gauge).await?;
+        let limit = self.config.query_timeout.0;
+        match tokio::time::timeout(limit, work(&mut client)).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => {
+                drop(Object::take(client));
+                Err(error)
+            }
+            Err(_) => {
+                drop(Object::take(client));
+                Err(HistoryError::Unavailable(format!("the database took longer than {limit:?}")))
+            }
+        }
+    }
+
+    pub(super) async fn open(&mut self, shard: ShardId, log_id: LogId) -> Result<Cursor, HistoryError> {
+        let start = cursor_values(shard, &Cursor { log_id, seq: Seq(0), chain: journal_core::ChainHash::ZERO });
+        self.with(async |client| {
+            let insert = client
+                .prepare_cached(
+                    "INSERT INTO projection (shard, log_id, seq, chain) VALUES ($1, $2, $3, $4) \
+                     ON CONFLICT DO NOTHING",
+                )
+                .await
+                .map_err(|e| failed(&e))?;
+            client.execute(&insert, &parameters(&start)).await.map_err(|e| failed(&e))?;
+            let select = client
+                .prepare_cached("SELECT shard, log_id, seq, chain FROM projection WHERE shard = $1")
+                .await
+                .map_err(|e| failed(&e))?;
+            let row = client.query_one(&select, &parameters(&start[..1])).await.map_err(|e| failed(&e))?;
+            Ok(read_cursor(&row)?.1)
+        })
+        .await
+    }
+
+    pub(super) async fn write(
+        &mut self,
+        shard: ShardId,
+        from: &Cursor,
+        to: &Cursor,
+        rows: &RowBatch,
+    ) -> Result<Projected, HistoryError> {
+        self.with(async |client| {
+            let transaction = client.transaction().await.map_err(|e| failed(&e))?;
+            let written = write(transaction, shard, from, to, rows).await;
+            written.map_err(|e| failed(&e))
+        })
+        .await
+    }
+
+    pub(super) fn close(&mut self) {
+        self.pool.close();
+    }
+}
+
+async fn migrate(config: &DatabaseConfig) -> Result<(), HistoryError> {
+    let options: sqlx::postgres::PgConnectOptions = config
+        .url
+        .expose()
+        .parse()
+        .map_err(|error| HistoryError::Configuration(format!("database.url cannot be read: {error}")))?;
+    let options = options.application_name(&config.application_name).disable_statement_logging();
+    let mut connection = options.connect().await.map_err(|error| HistoryError::Unavailable(error.to_string()))?;
+    // sqlx takes an advisory lock: gateways that start together migrate one after another.
+    let migrated = MIGRATIONS.run(&mut connection).await.map_err(|error| HistoryError::Migration(error.to_string()));
+    drop(sqlx::Connection::close(connection).await);
+    migrated
+}
+
+/// Values as tokio-postgres wants them.
+fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
+
+async fn write(
+    transaction: Transaction<'_>,
+    shard: ShardId,
+    from: &Cursor,
+    to: &Cursor,
+    rows: &RowBatch,
+) -> Result<Projected, tokio_postgres::Error> {
+    let mut moved = cursor_values(shard, to).to_vec();
+    moved.extend_from_slice(&cursor_values(shard, from)[1..]);
+    let update = transaction
+        .prepare_cached(
+            "UPDATE projection SET log_id = $2, seq = $3, chain = $4 \
+             WHERE shard = $1 AND log_id = $5 AND seq = $6 AND chain = $7",
+        )
+        .await?;
+    // Takes the row's lock: of two projectors one waits here and then finds the cursor moved.
+    if transaction.execute(&update, &parameters(&moved)).await? == 0 {
+        transaction.rollback().await?;
+        return Ok(Projected::Moved);
+    }
+    let orders = rows.final_orders();
+    copy(&transaction, "orders", ORDER_COLUMNS, &orders.created, order_values).await?;
+    copy(&transaction, "executions", EXECUTION_COLUMNS, rows.executions(), execution_values).await?;
+    copy(&transaction, "trades", TRADE_COLUMNS, rows.trades(), trade_values).await?;
+    change(&transaction, &orders.changed).await?;
+    for row in rows.final_instruments() {
+        instrument(&transaction, &instrument_values(&row)).await?;
+    }
+    transaction.commit().await?;
+    Ok(Projected::Done)
+}
+
+/// Adds rows by binary COPY.
+async fn copy<T, const N: usize>(
+    transaction: &Transaction<'_>,
+    table: &str,
+    columns: &[&str],
+    rows: &[T],
+    values: impl Fn(&T) -> [Value; N],
+) -> Result<(), tokio_postgres::Error> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    let types: Vec<Type> = values(first).iter().map(Value::postgres_type).collect();
+    let sql = format!("COPY {table} ({}) FROM STDIN BINARY", columns.join(", "));
+    let sink = transaction.copy_in(&sql).await?;
+    let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
+    for row in rows {
+        let values = values(row);
+        let values: [&(dyn ToSql + Sync); N] = std::array::from_fn(|at| &values[at] as &(dyn ToSql + Sync));
+        writer.as_mut().write(&values).await?;
+    }
+    writer.finish().await?;
+    Ok(())
+}
+
+/// Changes orders that have rows, all with one statement.
+async fn change(transaction: &Transaction<'_>, changes: &[OrderChange]) -> Result<(), tokio_postgres::Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let column = |value: fn(&OrderChange) -> i64| changes.iter().map(value).collect::<Vec<i64>>();
+    let columns = [
+        column(|change| change.order_id.0.cast_signed()),
+        column(|change| change.updated.0.cast_signed()),
+        column(|change| change.price.0),
+        column(|change| change.quantity.0.cast_signed()),
+        column(|change| change.cumulative.0.cast_signed()),
+        column(|change| change.leaves.0.cast_signed()),
+        column(|change| i64::from(super::codes::Code::code(change.status))),
+    ];
+    let update = transaction
+        .prepare_cached(
+            "UPDATE orders SET updated_us = c.updated_us, price = c.price, quantity = c.quantity, \
+             cumulative = c.cumulative, leaves = c.leaves, status = c.status \
+             FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[], \
+             $7::BIGINT[]) AS c (order_id, updated_us, price, quantity, cumulative, leaves, status) \
+             WHERE orders.order_id = c.order_id AND orders.order_id <> 0",
+        )
+        .await?;
+    let columns: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
+    transaction.execute(&update, &columns).await?;
+    Ok(())
+}
+
+/// Adds an instrument, or replaces the row it has.
+async fn instrument(transaction: &Transaction<'_>, values: &[Value]) -> Result<(), tokio_postgres::Error> {
+    let marks: Vec<String> = (1..=values.len()).map(|at| format!("${at}")).collect();
+    let sets: Vec<String> = INSTRUMENT_COLUMNS.iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
+    let sql = format!(
+        "INSERT INTO instruments ({}) VALUES ({}) ON CONFLICT (shard, instrument) DO UPDATE SET {}",
+        INSTRUMENT_COLUMNS.join(", "),
+        marks.join(", "),
+        sets.join(", ")
+    );
+    let upsert = transaction.prepare_cached(&sql).await?;
+    transaction.execute(&upsert, &parameters(values)).await?;
+    Ok(())
+}
+
+impl PostgresReader {
+    pub(super) fn new(config: &DatabaseConfig, connections: u32, gauge: Arc<PoolGauge>) -> Result<Self, HistoryError> {
+        Ok(Self { pool: pool(config, connections, &gauge)?, config: config.clone(), gauge })
+    }
+
+    pub(super) async fn rows<T>(
+        &self,
+        statement: &Statement,
+        read: impl Fn(&Row) -> Result<T, HistoryError>,
+    ) -> Result<Vec<T>, HistoryError> {
+        let rows = self.fetch(statement).await.inspect_err(|error| self.gauge.failed(&error.to_string()))?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn fetch(&self, statement: &Statement) -> Result<Vec<Row>, HistoryError> {
+        let client = client(&self.pool, self.config.connection_timeout.0, &self.gauge).await?;
+        let started = Instant::now();
+        let limit = self.config.query_timeout.0;
+        let answer = tokio::time::timeout(limit, async {
+            let prepared = client.prepare_cached(&statement.sql).await?;
+            client.query(&prepared, &parameters(&statement.values)).await
+        })
+        .await;
+        match answer {
+            Ok(Ok(rows)) => {
+                super::note_slow("postgres", statement, started.elapsed());
+                Ok(rows)
+            }
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(_) => {
+                // The answer may still come: nobody may get this connection.
+                drop(Object::take(client));
+                Err(HistoryError::Unavailable(format!("the database took longer than {limit:?}")))
+            }
+        }
+    }
+}
+
+impl Value {
+    fn postgres_type(&self) -> Type {
+        match self {
+            Self::Int(_) => Type::INT8,
+            Self::Small(_) => Type::INT2,
+            Self::Text(_) => Type::TEXT,
+            Self::Id(_) => Type::BYTEA,
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Int(number) => number.to_sql(ty, out),
+            Self::Small(number) => number.to_sql(ty, out),
+            Self::Text(text) => text.as_str().to_sql(ty, out),
+            Self::Id(id) => id.as_slice().to_sql(ty, out),
+        }
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        [Type::INT8, Type::INT2, Type::TEXT, Type::BYTEA].contains(ty)
+    }
+
+    to_sql_checked!();
+}
+
+impl Columns for Row {
+    fn int(&self, at: usize) -> Result<i64, HistoryError> {
+        self.try_get(at).map_err(|error| damaged(&error))
+    }
+
+    fn small(&self, at: usize) -> Result<i16, HistoryError> {
+        self.try_get(at).map_err(|error| damaged(&error))
+    }
+
+    fn text(&self, at: usize) -> Result<String, HistoryError> {
+        self.try_get(at).map_err(|error| damaged(&error))
+    }
+
+    fn id(&self, at: usize) -> Result<[u8; 16], HistoryError> {
+        let bytes: &[u8] = self.try_get(at).map_err(|error| damaged(&error))?;
+        bytes.try_into().map_err(|_| HistoryError::Damaged(format!("column {at} does not hold 16 bytes")))
+    }
+}
+
+fn damaged(error: &tokio_postgres::Error) -> HistoryError {
+    HistoryError::Damaged(chain(error))
+}

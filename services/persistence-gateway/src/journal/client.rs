@@ -1,0 +1,150 @@
+//! How everybody else talks to a shard's writer thread: a bounded queue in, answers through channels.
+//!
+//! Sending never waits: a full queue is an answer. Deliberately absent: gRPC.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Instant;
+
+use journal_core::acceptor::ClientId;
+use journal_core::{AppendRequest, FenceReply, FenceRequest, Tail};
+use journal_store::{LogReader, SnapshotStore};
+use tokio::sync::{mpsc, oneshot, watch};
+use tonic::Status;
+use types::{LogId, Seq, ShardId};
+use wire::pb::journal::v1::AppendResponse;
+
+use super::leader::LeaderSight;
+
+/// Messages that may wait for the writer thread: a leader keeps at most 64 appends under way, and a handful of
+/// engines, old and new, may talk at one time. Beyond that somebody misbehaves.
+pub(super) const QUEUE: usize = 512;
+
+/// Answers that may wait for a stream to be read. More than a conforming leader has under way; a stream that lets
+/// them pile up is closed.
+pub(super) const REPLIES: usize = 512;
+
+/// What the writer thread is told.
+pub(super) enum Message {
+    Fence { request: FenceRequest, reply: oneshot::Sender<FenceReply> },
+    Open { stream: ClientId, replies: mpsc::Sender<Result<AppendResponse, Status>> },
+    Append { stream: ClientId, request: AppendRequest, arrived: Instant },
+    Close { stream: ClientId },
+    Trim { base: Tail, done: oneshot::Sender<Result<(), String>> },
+    Stop,
+}
+
+/// Why the writer thread did not take a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// Its queue is full.
+    #[error("the journal's queue is full")]
+    Full,
+    /// It ended.
+    #[error("the journal has stopped")]
+    Stopped,
+}
+
+/// A shard's journal, seen from outside its thread. Clones are handles of the same journal.
+#[derive(Clone)]
+pub struct JournalHandle {
+    pub(super) shard: ShardId,
+    pub(super) log_id: LogId,
+    pub(super) queue: SyncSender<Message>,
+    pub(super) next_client: Arc<AtomicU64>,
+    pub(super) commit: watch::Receiver<Seq>,
+    pub(super) tail: watch::Receiver<Seq>,
+    pub(super) log: Arc<dyn LogReader>,
+    pub(super) snapshots: Arc<dyn SnapshotStore>,
+    pub(super) sight: LeaderSight,
+}
+
+impl JournalHandle {
+    /// The shard.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The active history.
+    #[must_use]
+    pub fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// Highest committed seq, for those who follow it.
+    #[must_use]
+    pub fn commit(&self) -> watch::Receiver<Seq> {
+        self.commit.clone()
+    }
+
+    /// Reader of the durable entries; its calls block.
+    #[must_use]
+    pub fn log(&self) -> Arc<dyn LogReader> {
+        Arc::clone(&self.log)
+    }
+
+    /// The snapshots; calls block.
+    #[must_use]
+    pub fn snapshots(&self) -> Arc<dyn SnapshotStore> {
+        Arc::clone(&self.snapshots)
+    }
+
+    /// Asks for an epoch.
+    ///
+    /// # Errors
+    /// When the writer thread cannot be asked or ended before it answered.
+    pub async fn fence(&self, request: FenceRequest) -> Result<FenceReply, QueueError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Fence { request, reply })?;
+        answer.await.map_err(|_| QueueError::Stopped)
+    }
+
+    /// Forgets entries up to `base`, which a snapshot and the history contain.
+    ///
+    /// # Errors
+    /// What the storage said.
+    pub async fn trim(&self, base: Tail) -> Result<(), String> {
+        let (done, answer) = oneshot::channel();
+        self.send(Message::Trim { base, done }).map_err(|error| error.to_string())?;
+        answer.await.map_err(|_| QueueError::Stopped.to_string())?
+    }
+
+    /// Lets the writer thread finish what is queued and end.
+    pub fn stop(&self) {
+        // Full: it is told by the queue's end, when the last handle goes.
+        let _ = self.send(Message::Stop);
+    }
+
+    /// Opens a stream whose answers go to `replies`.
+    pub(super) fn open(&self, replies: mpsc::Sender<Result<AppendResponse, Status>>) -> Result<ClientId, QueueError> {
+        let stream = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
+        self.send(Message::Open { stream, replies })?;
+        Ok(stream)
+    }
+
+    pub(super) fn append(&self, stream: ClientId, request: AppendRequest) -> Result<(), QueueError> {
+        self.send(Message::Append { stream, request, arrived: Instant::now() })
+    }
+
+    pub(super) fn close(&self, stream: ClientId) {
+        if self.send(Message::Close { stream }).is_err() {
+            // The writer drops the stream when it finds its receiver gone.
+            self.sight.closed(stream);
+        }
+    }
+
+    fn send(&self, message: Message) -> Result<(), QueueError> {
+        self.queue.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => QueueError::Full,
+            TrySendError::Disconnected(_) => QueueError::Stopped,
+        })
+    }
+}
+
+impl std::fmt::Debug for JournalHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "JournalHandle(shard {})", self.shard)
+    }
+}

@@ -1,0 +1,14 @@
+//! The journal voter: an acceptor on a thread of its own per shard, and the gRPC service in front of it.
+//!
+//! Deliberately absent: the protocol's rules (`journal_core::acceptor`) and how bytes become durable
+//! (`journal_store`).
+
+mod client;
+mod leader;
+mod read;
+mod service;
+mod writer;
+
+pub use client::JournalHandle;
+pub use service::JournalVoter;
+pub use writer::{JournalFailure, Spawned, spawn};

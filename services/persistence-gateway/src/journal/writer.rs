@@ -1,0 +1,389 @@
+//! The writer thread of one shard: it owns the storage and the acceptor, and carries the acceptor's effects out.
+//!
+//! While a write waits for the disk, requests pile up in the queue; they are taken in as soon as it returns, before
+//! the next write starts, so that one write makes all of them durable: group commit without a wait. Answers go
+//! straight from here to the streams. Deliberately absent: async code, and retries of a failed write.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use journal_core::acceptor::{Acceptor, ClientId, Effect, Input, PersistError, Reply};
+use journal_core::{AppendReply, Control, FenceReply, Recovered};
+use journal_store::{Storage, StoreError};
+use tokio::sync::{mpsc, oneshot, watch};
+use tonic::Status;
+use types::{Seq, ShardId};
+use wire::convert;
+use wire::pb::journal::v1::AppendResponse;
+
+use super::client::{JournalHandle, Message, QUEUE};
+use super::leader::LeaderSight;
+use crate::metrics::{JournalMetrics, gauge, seconds};
+
+/// Appends whose arrival is remembered for the latency histogram; more are not under way at one time.
+const ARRIVALS: usize = 4096;
+
+/// How long a shared storage that failed is left alone before it is asked again. Short against the time a leader
+/// waits before it gives up, long against a connection attempt.
+const RELOAD_PAUSE: Duration = Duration::from_millis(250);
+
+/// Why a shard's journal ended. The process must not go on: what the storage holds is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal of shard {shard} cannot be written: {reason}")]
+pub struct JournalFailure {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Why.
+    pub reason: String,
+}
+
+/// A running writer thread.
+#[derive(Debug)]
+pub struct Spawned {
+    /// To talk to it.
+    pub handle: JournalHandle,
+    /// How it ended: resolves when the thread is over.
+    pub ended: oneshot::Receiver<Result<(), JournalFailure>>,
+}
+
+/// Starts the writer thread of a shard over a storage that was just recovered.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn(
+    shard: ShardId,
+    gateway: &str,
+    storage: Box<dyn Storage>,
+    recovered: Recovered,
+) -> std::io::Result<Spawned> {
+    let (queue, inbox) = sync_channel(QUEUE);
+    let acceptor = Acceptor::new(shard, gateway, recovered);
+    let (commit, commit_seen) = watch::channel(acceptor.commit());
+    let (tail, tail_seen) = watch::channel(acceptor.tail().seq);
+    let sight = LeaderSight::default();
+    sight.promised(acceptor.promised());
+    let handle = JournalHandle {
+        shard,
+        log_id: acceptor.log_id(),
+        queue,
+        next_client: Arc::new(AtomicU64::new(1)),
+        commit: commit_seen,
+        tail: tail_seen,
+        log: storage.log(),
+        snapshots: storage.snapshots(),
+        sight: sight.clone(),
+    };
+    let writer = Writer {
+        shard,
+        shared: storage.is_shared(),
+        storage,
+        acceptor,
+        inbox,
+        effects: VecDeque::new(),
+        steps: Vec::new(),
+        deferred: None,
+        fences: HashMap::new(),
+        streams: HashMap::new(),
+        closing: Vec::new(),
+        next_fence: u64::MAX / 2,
+        arrivals: VecDeque::new(),
+        last_sync: Duration::ZERO,
+        commit,
+        tail,
+        sight,
+        reload_at: None,
+        storage_failed: false,
+        metrics: JournalMetrics::new(shard),
+    };
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new().name(format!("journal-{shard}")).spawn(move || {
+        // The receiver is gone when the process is past caring.
+        let _ = end.send(writer.run());
+    })?;
+    Ok(Spawned { handle, ended })
+}
+
+struct Writer {
+    shard: ShardId,
+    shared: bool,
+    storage: Box<dyn Storage>,
+    acceptor: Acceptor,
+    inbox: Receiver<Message>,
+    effects: VecDeque<Effect>,
+    /// Scratch for the acceptor's effects.
+    steps: Vec<Effect>,
+    /// A message that has to wait until no write is under way.
+    deferred: Option<Message>,
+    fences: HashMap<ClientId, oneshot::Sender<FenceReply>>,
+    streams: HashMap<ClientId, mpsc::Sender<Result<AppendResponse, Status>>>,
+    /// Streams to forget once their last answers are out.
+    closing: Vec<ClientId>,
+    /// Fence calls get ids from the upper half, streams from the lower.
+    next_fence: u64,
+    /// Arrival of each append that was not answered yet, with its stream.
+    arrivals: VecDeque<(ClientId, Instant)>,
+    last_sync: Duration,
+    commit: watch::Sender<Seq>,
+    tail: watch::Sender<Seq>,
+    sight: LeaderSight,
+    /// When a storage that failed is to be read again.
+    reload_at: Option<Instant>,
+    storage_failed: bool,
+    metrics: JournalMetrics,
+}
+
+/// How the loop goes on after an effect.
+type Step = Result<(), JournalFailure>;
+
+impl Writer {
+    fn run(mut self) -> Result<(), JournalFailure> {
+        tracing::info!(
+            shard = %self.shard,
+            log_id = %self.acceptor.log_id(),
+            tail = %self.acceptor.tail().seq,
+            promised = self.acceptor.promised().number,
+            "journal opened"
+        );
+        if let Some(reason) = self.acceptor.broken() {
+            return Err(self.failure(reason.to_owned()));
+        }
+        loop {
+            let message = match self.deferred.take() {
+                Some(message) => message,
+                None => match self.next() {
+                    Some(message) => message,
+                    None => continue,
+                },
+            };
+            if matches!(message, Message::Stop) {
+                return Ok(());
+            }
+            self.take(message)?;
+            self.settle()?;
+        }
+    }
+
+    /// Waits for a message; none when it is time to read the storage again, which is done then.
+    fn next(&mut self) -> Option<Message> {
+        let Some(at) = self.reload_at else {
+            // All handles are gone: as good as being told.
+            return Some(self.inbox.recv().unwrap_or(Message::Stop));
+        };
+        match self.inbox.recv_timeout(at.saturating_duration_since(Instant::now())) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Disconnected) => Some(Message::Stop),
+            Err(RecvTimeoutError::Timeout) => {
+                self.reload();
+                None
+            }
+        }
+    }
+
+    /// Whether a message has to wait until no write is under way.
+    fn must_wait(&self, message: &Message) -> bool {
+        match message {
+            Message::Fence { .. } => self.shared,
+            Message::Trim { .. } | Message::Stop => true,
+            Message::Open { .. } | Message::Append { .. } | Message::Close { .. } => false,
+        }
+    }
+
+    fn take(&mut self, message: Message) -> Step {
+        match message {
+            Message::Fence { request, reply } => {
+                if self.shared && !self.reload() {
+                    let message = "the journal's database cannot be read".to_owned();
+                    drop(reply.send(FenceReply::Failed { message }));
+                    return Ok(());
+                }
+                let client = ClientId(self.next_fence);
+                self.next_fence += 1;
+                self.fences.insert(client, reply);
+                self.step(Input::Fence { client, request });
+            }
+            Message::Open { stream, replies } => {
+                self.streams.insert(stream, replies);
+            }
+            Message::Append { stream, request, arrived } => {
+                let (epoch, heartbeat) = (request.epoch, request.entries.is_empty());
+                if !heartbeat && self.arrivals.len() < ARRIVALS {
+                    self.arrivals.push_back((stream, arrived));
+                }
+                self.step(Input::Append { client: stream, request });
+                self.sight.heard(stream, epoch, self.acceptor.promised(), arrived);
+            }
+            Message::Close { stream } => self.closing.push(stream),
+            Message::Trim { base, done } => {
+                let trimmed = self.storage.trim(&base);
+                if let Err(error) = &trimmed {
+                    tracing::error!(shard = %self.shard, %error, "journal not trimmed");
+                    self.metrics.errors.increment(1);
+                    if !error.is_refusal() && !self.shared {
+                        let reason = error.to_string();
+                        drop(done.send(Err(reason.clone())));
+                        return Err(self.failure(reason));
+                    }
+                } else {
+                    self.step(Input::Trim { base });
+                }
+                drop(done.send(trimmed.map_err(|error| error.to_string())));
+            }
+            Message::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, input: Input) {
+        self.acceptor.step(input, &mut self.steps);
+        self.effects.extend(self.steps.drain(..));
+    }
+
+    /// Carries out effects until there are none: no write is under way then.
+    fn settle(&mut self) -> Step {
+        while let Some(effect) = self.effects.pop_front() {
+            match effect {
+                Effect::PersistControl { token, control } => {
+                    let result = self.storage.persist_control(&control);
+                    self.persisted(token, result);
+                    self.sight.promised(self.acceptor.promised());
+                }
+                Effect::Write { token, unit } => {
+                    let started = Instant::now();
+                    let result = self.storage.write(&unit);
+                    self.last_sync = started.elapsed();
+                    self.metrics.sync.record(seconds(self.last_sync));
+                    self.metrics.unit_entries.record(gauge(unit.entries.len() as u64));
+                    self.take_what_waits()?;
+                    self.persisted(token, result);
+                    self.tail.send_replace(self.acceptor.tail().seq);
+                }
+                Effect::Reply { client, reply: Reply::Fence(reply) } => {
+                    self.sight.promised(self.acceptor.promised());
+                    if let Some(waiting) = self.fences.remove(&client) {
+                        // The caller may have given up.
+                        drop(waiting.send(reply));
+                    }
+                }
+                Effect::Reply { client, reply: Reply::Append(reply) } => self.answer(client, reply),
+                Effect::Committed { seq } => {
+                    self.metrics.commit_seq.set(gauge(seq.0));
+                    self.commit.send_replace(seq);
+                }
+                Effect::Reload => self.reload_soon(),
+                Effect::Quarantine { reason } => self.give_up(reason)?,
+            }
+        }
+        for stream in std::mem::take(&mut self.closing) {
+            self.streams.remove(&stream);
+            self.sight.closed(stream);
+            self.arrivals.retain(|(waiting, _)| *waiting != stream);
+        }
+        Ok(())
+    }
+
+    /// Takes in what arrived while the disk worked, for the next unit.
+    fn take_what_waits(&mut self) -> Step {
+        while self.deferred.is_none() {
+            let Ok(message) = self.inbox.try_recv() else { break };
+            if self.must_wait(&message) {
+                self.deferred = Some(message);
+            } else {
+                self.take(message)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn persisted(&mut self, token: u64, result: Result<(), StoreError>) {
+        let error = match result {
+            Ok(()) => return self.step(Input::Persisted { token }),
+            Err(StoreError::Fenced { promised }) => PersistError::Fenced { promised },
+            Err(error) => {
+                tracing::error!(shard = %self.shard, %error, "journal write failed");
+                self.metrics.errors.increment(1);
+                self.storage_failed = true;
+                PersistError::Storage(error.to_string())
+            }
+        };
+        self.step(Input::Failed { token, error });
+    }
+
+    fn answer(&mut self, stream: ClientId, reply: AppendReply) {
+        let answers_entries = matches!(&reply, AppendReply::Ok(ok) if ok.synced);
+        let at = self.arrivals.iter().position(|(waiting, _)| *waiting == stream);
+        if let Some((_, arrived)) = at.filter(|_| answers_entries).and_then(|at| self.arrivals.remove(at)) {
+            self.metrics.append.record(seconds(arrived.elapsed()));
+        }
+        let sync_us = u64::try_from(self.last_sync.as_micros()).unwrap_or(u64::MAX);
+        let Some(replies) = self.streams.get(&stream) else { return };
+        if let Err(error) = replies.try_send(Ok(convert::append_reply_to_pb(reply, sync_us))) {
+            if matches!(error, mpsc::error::TrySendError::Full(_)) {
+                tracing::warn!(shard = %self.shard, "append stream closed: its answers are not read");
+            }
+            self.streams.remove(&stream);
+            self.sight.closed(stream);
+        }
+    }
+
+    /// The acceptor gave up. A database can be read again and then knows what it holds; a file cannot.
+    fn give_up(&mut self, reason: String) -> Step {
+        if self.shared {
+            tracing::error!(shard = %self.shard, reason, "journal out of service until its database answers");
+            self.reload_soon();
+            return Ok(());
+        }
+        if !self.storage_failed {
+            // The disk is sound, but a rule of the protocol was broken: it must not vote until somebody looked.
+            let control = Control { quarantined: true, ..self.acceptor.control().clone() };
+            if let Err(error) = self.storage.persist_control(&control) {
+                tracing::error!(shard = %self.shard, %error, "quarantine mark not written");
+            }
+        }
+        // What is queued is answered before the end.
+        for effect in std::mem::take(&mut self.effects) {
+            if let Effect::Reply { client, reply } = effect {
+                match reply {
+                    Reply::Append(reply) => self.answer(client, reply),
+                    Reply::Fence(reply) => {
+                        self.fences.remove(&client).map(|waiting| waiting.send(reply));
+                    }
+                }
+            }
+        }
+        Err(self.failure(reason))
+    }
+
+    fn failure(&self, reason: String) -> JournalFailure {
+        JournalFailure { shard: self.shard, reason }
+    }
+
+    fn reload_soon(&mut self) {
+        self.reload_at.get_or_insert_with(|| Instant::now() + RELOAD_PAUSE);
+    }
+
+    /// Reads a shared storage again; whether that succeeded.
+    fn reload(&mut self) -> bool {
+        match self.storage.recover() {
+            Ok(recovered) => {
+                if self.reload_at.take().is_some() {
+                    tracing::info!(shard = %self.shard, tail = %recovered.tail.seq, "journal read again");
+                }
+                self.storage_failed = false;
+                self.step(Input::Reloaded(recovered));
+                self.tail.send_replace(self.acceptor.tail().seq);
+                true
+            }
+            Err(error) => {
+                if self.reload_at.is_none() {
+                    tracing::error!(shard = %self.shard, %error, "journal cannot be read, trying again");
+                }
+                self.metrics.errors.increment(1);
+                self.reload_at = Some(Instant::now() + RELOAD_PAUSE);
+                false
+            }
+        }
+    }
+}

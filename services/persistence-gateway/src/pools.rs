@@ -1,0 +1,114 @@
+//! What is measured about each pool of database connections, and how it is shown.
+//!
+//! Deliberately absent: the pools; those are deadpool's and sqlx's. They report here how each wait for a connection
+//! went.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use service_kit::PoolStatus;
+use wire::pb::admin::v1::Pool;
+
+/// Longest wait that is told apart, microseconds: ten minutes, far above any configured timeout.
+const WAIT_MAX_US: u64 = 600_000_000;
+
+/// How many connections a pool has open and how many of them are idle.
+type Sizes = Box<dyn Fn() -> (u32, u32) + Send + Sync>;
+
+/// Measures one pool.
+pub struct PoolGauge {
+    name: &'static str,
+    database: &'static str,
+    max_size: u32,
+    waiters: AtomicU32,
+    timeouts: AtomicU64,
+    waits: Mutex<Histogram<u64>>,
+    last_error: Mutex<String>,
+    sizes: Mutex<Option<Sizes>>,
+}
+
+impl PoolGauge {
+    /// A gauge for a pool that has not opened a connection yet.
+    #[must_use]
+    pub fn new(name: &'static str, database: &'static str, max_size: u32) -> Self {
+        let waits = Histogram::new_with_bounds(1, WAIT_MAX_US, 2).expect("bounds and precision are valid constants");
+        Self {
+            name,
+            database,
+            max_size,
+            waiters: AtomicU32::new(0),
+            timeouts: AtomicU64::new(0),
+            waits: Mutex::new(waits),
+            last_error: Mutex::default(),
+            sizes: Mutex::default(),
+        }
+    }
+
+    /// From now on `sizes` tells (open, idle) connections.
+    pub(crate) fn watch(&self, sizes: impl Fn() -> (u32, u32) + Send + Sync + 'static) {
+        *self.sizes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(sizes));
+    }
+
+    /// Waits for a connection for at most `limit`. None when that was not enough.
+    pub(crate) async fn acquire<T>(&self, limit: Duration, wait: impl Future<Output = T>) -> Option<T> {
+        let started = Instant::now();
+        let waiting = Waiting::new(&self.waiters);
+        let got = tokio::time::timeout(limit, wait).await.ok();
+        drop(waiting);
+        if got.is_none() {
+            self.timeouts.fetch_add(1, Ordering::Relaxed);
+        }
+        let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(WAIT_MAX_US);
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(us.clamp(1, WAIT_MAX_US));
+        got
+    }
+
+    /// Remembers the last thing that went wrong.
+    pub(crate) fn failed(&self, error: &str) {
+        error.clone_into(&mut self.last_error.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Counts one waiter for as long as it lives, also when the waiting future is dropped.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn new(waiters: &'a AtomicU32) -> Self {
+        waiters.fetch_add(1, Ordering::Relaxed);
+        Self(waiters)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl PoolStatus for PoolGauge {
+    fn status(&self) -> Pool {
+        let (size, idle) =
+            self.sizes.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or((0, 0), |sizes| sizes());
+        Pool {
+            service: "persistence".to_owned(),
+            name: self.name.to_owned(),
+            database: self.database.to_owned(),
+            max_size: self.max_size,
+            size,
+            idle,
+            in_use: size.saturating_sub(idle),
+            waiters: self.waiters.load(Ordering::Relaxed),
+            timeouts_total: self.timeouts.load(Ordering::Relaxed),
+            acquire_p99_us: self.waits.lock().unwrap_or_else(PoisonError::into_inner).value_at_quantile(0.99),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+impl std::fmt::Debug for PoolGauge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PoolGauge({})", self.name)
+    }
+}

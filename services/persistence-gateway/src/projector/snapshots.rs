@@ -1,0 +1,75 @@
+//! When a snapshot is made, and what the journal may forget afterwards.
+//!
+//! Only a state that is completely in the history is stored, and only after the history was made durable: whatever is
+//! lost later, the newest snapshot is never ahead of the history. The journal is trimmed to the snapshot before the
+//! newest, so that one damaged snapshot costs a longer replay and nothing else. Deliberately absent: how snapshots
+//! are stored.
+
+use std::time::Instant;
+
+use journal_core::Tail;
+use types::Seq;
+
+use super::ProjectError;
+use super::catch_up::CatchUp;
+use crate::config::JournalConfig;
+use crate::journal::JournalHandle;
+use crate::metrics::{gauge, seconds};
+
+/// Decides about snapshots.
+pub(super) struct Snapshots {
+    every_entries: u64,
+    every_bytes: u64,
+    journal: JournalHandle,
+    /// The newest one; none before the first look.
+    newest: Option<Tail>,
+    looked: bool,
+}
+
+impl Snapshots {
+    pub(super) fn new(config: &JournalConfig, journal: JournalHandle) -> Self {
+        Self {
+            every_entries: config.snapshot_every_entries,
+            every_bytes: config.snapshot_every_bytes.bytes(),
+            journal,
+            newest: None,
+            looked: false,
+        }
+    }
+
+    /// Makes a snapshot if one is due.
+    pub(super) async fn consider(&mut self, state: &mut CatchUp) -> Result<(), ProjectError> {
+        let Some(at) = state.settled().map(|replica| replica.tail()) else { return Ok(()) };
+        if !self.looked {
+            self.newest = state.snapshots.latest()?.map(|(at, _)| at);
+            self.looked = true;
+        }
+        let last = self.newest.map_or(Seq(0), |newest| newest.seq);
+        let entries = at.seq.0.saturating_sub(last.0);
+        if entries == 0 || (entries < self.every_entries && state.applied_bytes < self.every_bytes) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        state.writer.make_durable().await?;
+        let Some(replica) = state.settled() else { return Ok(()) };
+        let bytes = replica.encode();
+        state.snapshots.put(&at, &bytes)?;
+        state.applied_bytes = 0;
+        state.metrics.snapshot.record(seconds(started.elapsed()));
+        state.metrics.snapshot_bytes.set(gauge(bytes.len() as u64));
+        tracing::info!(
+            shard = %state.shard,
+            seq = %at.seq,
+            bytes = bytes.len(),
+            ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "snapshot stored"
+        );
+        if let Some(previous) = self.newest.replace(at)
+            && let Err(error) = self.journal.trim(previous).await
+        {
+            // The next snapshot trims further; until then the journal is longer than it need be.
+            tracing::warn!(shard = %state.shard, error, "journal not trimmed");
+        }
+        Ok(())
+    }
+}

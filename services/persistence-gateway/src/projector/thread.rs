@@ -1,0 +1,195 @@
+//! The projector's thread: when it works, when it waits, and what it says while it cannot.
+//!
+//! Deliberately absent: what a step does; see `catch_up`.
+
+use std::time::Duration;
+
+use service_kit::Component;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use types::Seq;
+
+use super::catch_up::{CatchUp, Progress};
+use super::snapshots::Snapshots;
+use super::{ProjectError, Standstill};
+use crate::config::Config;
+use crate::history::{HistoryWriter, RowBatch};
+use crate::journal::JournalHandle;
+use crate::metrics::ProjectionMetrics;
+
+/// Wait after the first failure.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Longest wait between two attempts.
+const RETRY_LAST: Duration = Duration::from_secs(30);
+/// How long a projector that was asked to stop goes on to write what is committed.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Lowest scheduling priority: the history takes what the order path leaves.
+const NICE: i32 = 19;
+
+/// What a projector needs.
+#[derive(Debug)]
+pub struct ProjectorOptions {
+    /// Settings of the gateway.
+    pub config: Config,
+    /// The shard's journal.
+    pub journal: JournalHandle,
+    /// Where rows go.
+    pub writer: HistoryWriter,
+    /// Told how the history does.
+    pub component: Component,
+}
+
+/// A running projector.
+#[derive(Debug)]
+pub struct Projector {
+    /// Why it stands still, for whoever asks.
+    pub standstill: Standstill,
+    stop: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Projector {
+    /// Writes what is committed, for a few seconds at most, and ends.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        // An error means that it panicked; that was logged.
+        drop(self.ended.await);
+    }
+}
+
+/// Starts the projector of a shard.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn(options: ProjectorOptions) -> std::io::Result<Projector> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let standstill = Standstill::default();
+    let stop = CancellationToken::new();
+    let (end, ended) = oneshot::channel();
+    let (told, stopping) = (standstill.clone(), stop.clone());
+    std::thread::Builder::new().name(format!("project-{}", options.journal.shard())).spawn(move || {
+        // Only this thread, and those that the database driver starts from it.
+        if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+            tracing::warn!(%error, "projector runs at normal priority");
+        }
+        runtime.block_on(Work::new(options, told).run(stopping));
+        // Nobody may be waiting.
+        let _ = end.send(());
+    })?;
+    Ok(Projector { standstill, stop, ended })
+}
+
+struct Work {
+    state: CatchUp,
+    snapshots: Snapshots,
+    commit: watch::Receiver<Seq>,
+    linger: Duration,
+    component: Component,
+    standstill: Standstill,
+}
+
+impl Work {
+    fn new(options: ProjectorOptions, standstill: Standstill) -> Self {
+        let ProjectorOptions { config, journal, writer, component } = options;
+        let state = CatchUp {
+            shard: journal.shard(),
+            log_id: journal.log_id(),
+            log: journal.log(),
+            snapshots: journal.snapshots(),
+            writer,
+            limits: config.history.clone(),
+            metrics: ProjectionMetrics::new(journal.shard()),
+            replica: None,
+            cursor: None,
+            rows: RowBatch::default(),
+            chains: Vec::new(),
+            applied_bytes: 0,
+        };
+        Self {
+            state,
+            commit: journal.commit(),
+            linger: config.history.linger.0,
+            snapshots: Snapshots::new(&config.journal, journal),
+            component,
+            standstill,
+        }
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
+        let mut retry = RETRY_FIRST;
+        loop {
+            match self.follow(&stop).await {
+                Ok(()) => break,
+                Err(error) if error.passes() => {
+                    self.failed(&error, retry);
+                    tokio::select! {
+                        () = tokio::time::sleep(retry) => {}
+                        () = stop.cancelled() => break,
+                    }
+                    // Each success starts anew, see `follow`.
+                    retry = if self.standstill.reason().is_some() { (retry * 2).min(RETRY_LAST) } else { RETRY_FIRST };
+                }
+                Err(error) => {
+                    let shard = self.state.shard;
+                    tracing::error!(%shard, %error, "projecting into the history database has stopped for good");
+                    self.state.metrics.errors.increment(1);
+                    self.standstill.set(&error.to_string());
+                    self.component.down(error.to_string());
+                    stop.cancelled().await;
+                    break;
+                }
+            }
+        }
+        self.state.writer.close().await;
+    }
+
+    fn failed(&mut self, error: &ProjectError, retry: Duration) {
+        let (shard, seconds) = (self.state.shard, retry.as_secs());
+        tracing::warn!(%shard, %error, seconds, "history database not written, trying again");
+        self.state.metrics.errors.increment(1);
+        self.standstill.set(&error.to_string());
+        self.component.degraded(error.to_string());
+        // Whether the last write succeeded is unknown.
+        self.state.cursor = None;
+    }
+
+    fn succeeded(&mut self) {
+        if let Some(reason) = self.standstill.reason() {
+            tracing::info!(shard = %self.state.shard, reason, "history database written again");
+            self.standstill.clear();
+        }
+        self.component.ok();
+    }
+
+    /// Follows the journal until it is told to stop, or something fails.
+    async fn follow(&mut self, stop: &CancellationToken) -> Result<(), ProjectError> {
+        let mut deadline = None;
+        loop {
+            let commit = *self.commit.borrow_and_update();
+            let progress = self.state.step(commit).await?;
+            self.succeeded();
+            self.snapshots.consider(&mut self.state).await?;
+            if stop.is_cancelled() {
+                let until = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + LAST_WORDS);
+                if progress == Progress::CaughtUp || tokio::time::Instant::now() > until {
+                    return Ok(());
+                }
+            } else if progress == Progress::CaughtUp {
+                tokio::select! {
+                    changed = self.commit.changed() => {
+                        if changed.is_err() {
+                            // The journal ended; so does this.
+                            stop.cancelled().await;
+                        }
+                    }
+                    () = stop.cancelled() => {}
+                }
+                // Let more come: one transaction for many entries, and one wake-up.
+                tokio::select! {
+                    () = tokio::time::sleep(self.linger) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Puts a gateway together and runs it: storages opened, threads started, gRPC services mounted, an orderly stop.
+//!
+//! Deliberately absent: listeners and signals; the node has those.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::{FuturesUnordered, StreamExt};
+use journal_core::Recovered;
+use journal_store::file::{FileOptions, FileStorage};
+use journal_store::postgres::PostgresStorage;
+use journal_store::{Storage, StoreError};
+use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown};
+use tokio::sync::oneshot;
+use tonic::server::NamedService;
+use tonic::service::RoutesBuilder;
+use types::ShardId;
+use wire::pb::history::v1::history_service_server::HistoryServiceServer;
+use wire::pb::journal::v1::journal_service_server::JournalServiceServer;
+use wire::transport::{PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
+
+use crate::config::{Config, ConfigProblem, JournalBackend};
+use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, ShardProgress};
+use crate::journal::{JournalFailure, JournalHandle, JournalVoter};
+use crate::pools::PoolGauge;
+use crate::projector::{Projector, ProjectorOptions};
+use crate::{EXIT_JOURNAL_DAMAGED, EXIT_JOURNAL_FAILED, journal, projector};
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigProblem),
+    /// The journal of a shard cannot be opened.
+    #[error("the journal of shard {shard} cannot be opened: {source}")]
+    Journal {
+        /// Which shard.
+        shard: ShardId,
+        /// Why not.
+        source: StoreError,
+    },
+    /// The history database as configured cannot be used.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The system gives no thread, or a start-up task ended badly.
+    #[error("cannot start: {0}")]
+    System(String),
+}
+
+impl BuildError {
+    /// Exit code for a process that could not start because of it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Journal { source: StoreError::Corrupt { .. }, .. } => EXIT_JOURNAL_DAMAGED,
+            Self::Journal { .. } => EXIT_JOURNAL_FAILED,
+            Self::Config(_) | Self::History(_) | Self::System(_) => ServiceError::EXIT_FAILURE,
+        }
+    }
+}
+
+/// A gateway, ready to run.
+#[derive(Debug)]
+pub struct PersistenceGateway {
+    voter: JournalVoter,
+    queries: HistoryQueries,
+    journals: Vec<JournalHandle>,
+    ended: Vec<oneshot::Receiver<Result<(), JournalFailure>>>,
+    projectors: Vec<Projector>,
+    component: Component,
+}
+
+/// Directory of a shard's segment files.
+pub(crate) fn journal_directory(config: &Config, data_dir: &Path, shard: ShardId) -> PathBuf {
+    let root = config.journal.directory.clone().unwrap_or_else(|| data_dir.join("journal"));
+    root.join(format!("shard-{shard}"))
+}
+
+/// Opens and reads a shard's storage. Blocks.
+pub(crate) fn open_storage(
+    config: &Config,
+    data_dir: &Path,
+    shard: ShardId,
+) -> Result<(Box<dyn Storage>, Recovered), StoreError> {
+    let mut storage: Box<dyn Storage> = match config.journal.backend {
+        JournalBackend::File => {
+            let mut options = FileOptions::new(journal_directory(config, data_dir, shard));
+            options.segment_bytes = config.journal.segment_size.bytes();
+            Box::new(FileStorage::open(options)?)
+        }
+        JournalBackend::Postgres => Box::new(PostgresStorage::connect(config.database.url.expose(), shard)?),
+    };
+    let recovered = storage.recover()?;
+    Ok((storage, recovered))
+}
+
+/// Opens the journals and starts the threads of a gateway.
+///
+/// # Errors
+/// When a setting cannot be used or a journal cannot be opened. A history database that is away is no error.
+pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceGateway, BuildError> {
+    config.check()?;
+    let component = context.components.register("persistence");
+    component.serves(<JournalServiceServer<JournalVoter> as NamedService>::NAME);
+    let history = context.components.register_optional("history");
+    history.serves(<HistoryServiceServer<HistoryQueries> as NamedService>::NAME);
+
+    let database = match config.history.database {
+        crate::config::HistoryDatabase::Sqlite => "sqlite",
+        crate::config::HistoryDatabase::Postgres => "postgres",
+    };
+    let shards = u32::try_from(config.shards.len()).unwrap_or(u32::MAX);
+    let readers = config.database.max_connections.saturating_sub(shards).max(1);
+    let gauge = Arc::new(PoolGauge::new("history-read", database, readers));
+    let reader = HistoryReader::new(&config, &context.data_dir, readers, Arc::clone(&gauge))?;
+    context.pools.register(gauge);
+    let write_gauge = Arc::new(PoolGauge::new("history-write", database, 1));
+    context.pools.register(Arc::clone(&write_gauge) as Arc<dyn service_kit::PoolStatus>);
+
+    let mut gateway = PersistenceGateway {
+        voter: JournalVoter::default(),
+        queries: HistoryQueries::new(reader.clone(), BTreeMap::new()),
+        journals: Vec::new(),
+        ended: Vec::new(),
+        projectors: Vec::new(),
+        component,
+    };
+    let mut progress = BTreeMap::new();
+    for shard in config.shards.iter().copied().map(ShardId) {
+        let (settings, data_dir) = (config.clone(), context.data_dir.clone());
+        let opened = tokio::task::spawn_blocking(move || open_storage(&settings, &data_dir, shard));
+        let (storage, recovered) = opened
+            .await
+            .map_err(|error| BuildError::System(error.to_string()))?
+            .map_err(|source| BuildError::Journal { shard, source })?;
+        let spawned = journal::spawn(shard, &context.name, storage, recovered)
+            .map_err(|error| BuildError::System(error.to_string()))?;
+        let projector = projector::spawn(ProjectorOptions {
+            config: config.clone(),
+            journal: spawned.handle.clone(),
+            writer: HistoryWriter::new(&config, &context.data_dir, Arc::clone(&write_gauge))?,
+            component: history.clone(),
+        })
+        .map_err(|error| BuildError::System(error.to_string()))?;
+        let standstill = projector.standstill.clone();
+        progress.insert(shard, ShardProgress { commit: spawned.handle.commit(), standstill });
+        gateway.journals.push(spawned.handle);
+        gateway.ended.push(spawned.ended);
+        gateway.projectors.push(projector);
+    }
+    gateway.voter = JournalVoter::new(gateway.journals.iter().map(|j| (j.shard(), j.clone())).collect());
+    gateway.queries = HistoryQueries::new(reader, progress);
+    gateway.component.ok();
+    Ok(gateway)
+}
+
+#[async_trait]
+impl Service for PersistenceGateway {
+    fn name(&self) -> &'static str {
+        "persistence-gateway"
+    }
+
+    fn register(&self, routes: &mut RoutesBuilder) {
+        routes
+            .add_service(
+                JournalServiceServer::new(self.voter.clone())
+                    .max_decoding_message_size(PEER_MESSAGE_LIMIT)
+                    .max_encoding_message_size(PEER_MESSAGE_LIMIT),
+            )
+            .add_service(HistoryServiceServer::new(self.queries.clone()).max_decoding_message_size(REQUEST_LIMIT));
+    }
+
+    async fn run(self: Box<Self>, shutdown: Shutdown) -> Result<(), ServiceError> {
+        let mut ended: FuturesUnordered<_> = self.ended.into_iter().collect();
+        let early = tokio::select! {
+            early = ended.next() => early,
+            () = shutdown.draining() => None,
+        };
+        if let Some(end) = early {
+            let failure = match end {
+                Ok(Ok(())) => "the journal's thread ended by itself".to_owned(),
+                Ok(Err(failure)) => failure.to_string(),
+                Err(_) => "the journal's thread panicked; the log says why".to_owned(),
+            };
+            // No orderly stop: nothing may be written or acknowledged any more.
+            self.component.down(&failure);
+            return Err(ServiceError::new(failure).with_exit_code(EXIT_JOURNAL_FAILED));
+        }
+        for projector in self.projectors {
+            projector.stop().await;
+        }
+        for journal in &self.journals {
+            journal.stop();
+        }
+        while let Some(end) = ended.next().await {
+            if let Ok(Err(failure)) = end {
+                return Err(ServiceError::from_error(failure).with_exit_code(EXIT_JOURNAL_FAILED));
+            }
+        }
+        Ok(())
+    }
+}
