@@ -170,6 +170,13 @@ impl SimDisk {
         inode.durable.clone_from(&inode.current);
     }
 
+    /// Removes a file behind the journal's back.
+    pub(super) fn remove_file(&self, name: &str) {
+        let mut state = self.state();
+        state.names.remove(name).expect("it is there");
+        state.durable_names.remove(name);
+    }
+
     pub(super) fn content(&self, name: &str) -> Vec<u8> {
         let state = self.state();
         state.inodes[state.names[name]].current.clone()
