@@ -21,6 +21,9 @@ use wire::transport::{Address, ClientOptions, connect, in_process};
 
 use support::{get, options, request, serve};
 
+/// Ends a test that would otherwise wait for ever.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 #[tokio::test]
 async fn probes_tell_who_is_not_ready() {
     let node = serve(options("probes"), vec![]).await;
@@ -141,12 +144,15 @@ async fn grpc_health_follows_the_components_and_wakes_watchers() {
     let mut whole = client.watch(ask("")).await.unwrap().into_inner();
     // What the first message says depends on who is faster; what the stream settles on does not.
     let settled = async |stream: &mut tonic::Streaming<_>, wanted: ServingStatus| {
-        loop {
-            let message: tonic_health::pb::HealthCheckResponse = stream.next().await.unwrap().unwrap();
-            if message.status() == wanted {
-                return;
+        let wanted_one = async {
+            loop {
+                let message: tonic_health::pb::HealthCheckResponse = stream.next().await.unwrap().unwrap();
+                if message.status() == wanted {
+                    return;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, wanted_one).await.expect("the watcher is told")
     };
     settled(&mut watch, ServingStatus::Serving).await;
     settled(&mut whole, ServingStatus::Serving).await;

@@ -11,7 +11,7 @@ use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
 use wire::pb::consensus::v1::{GetConsensusStatusRequest, GetConsensusStatusResponse};
 
 use crate::metrics::Question;
-use crate::targets::{Asked, Target, Targets, timed};
+use crate::targets::{Asked, Target, Targets};
 use crate::verdict;
 
 /// Asks and collects.
@@ -49,7 +49,7 @@ impl Gather {
     /// Health of all instances.
     pub(crate) async fn health(&self, limit: Duration) -> pb::GetHealthResponse {
         let ask = async |channel| {
-            let request = timed(pb::GetNodeHealthRequest {}, limit);
+            let request = pb::GetNodeHealthRequest {};
             Ok(NodeServiceClient::new(channel).get_node_health(request).await?.into_inner().health)
         };
         let others = self.targets.ask_all(Question::Health, limit, ask).await;
@@ -74,7 +74,7 @@ impl Gather {
     /// Pools of all instances.
     pub(crate) async fn pools(&self, limit: Duration) -> pb::GetPoolStatusResponse {
         let ask = async |channel| {
-            let request = timed(pb::GetNodePoolsRequest {}, limit);
+            let request = pb::GetNodePoolsRequest {};
             Ok(NodeServiceClient::new(channel).get_node_pools(request).await?.into_inner())
         };
         let others = self.targets.ask_all(Question::Pools, limit, ask).await;
@@ -90,7 +90,7 @@ impl Gather {
     /// Memory of all instances.
     pub(crate) async fn memory(&self, limit: Duration) -> pb::GetMemoryProfileResponse {
         let ask = async |channel| {
-            let request = timed(pb::GetNodeMemoryRequest {}, limit);
+            let request = pb::GetNodeMemoryRequest {};
             Ok(NodeServiceClient::new(channel).get_node_memory(request).await?.into_inner())
         };
         let others = self.targets.ask_all(Question::Memory, limit, ask).await;
@@ -106,7 +106,7 @@ impl Gather {
     /// What the coordinator says.
     pub(crate) async fn consensus(&self, limit: Duration) -> Asked<GetConsensusStatusResponse> {
         let ask = async |channel| {
-            let request = timed(GetConsensusStatusRequest {}, limit);
+            let request = GetConsensusStatusRequest {};
             Ok(ConsensusServiceClient::new(channel).get_consensus_status(request).await?.into_inner())
         };
         self.targets.ask(Question::Consensus, limit, &self.consensus, ask).await

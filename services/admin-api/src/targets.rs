@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use service_kit::flood::Flood;
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
 use wire::pb::admin::v1::NodeAnswer;
 
 use crate::metrics::{Metrics, Question};
@@ -56,7 +56,7 @@ impl Targets {
         asked
     }
 
-    /// Asks one, and waits at most `limit`.
+    /// Asks one, and waits at most `limit`. Giving up cancels the call at the asked instance too.
     pub(crate) async fn ask<T, F>(
         &self,
         question: Question,
@@ -91,13 +91,6 @@ impl Targets {
             }
         }
     }
-}
-
-/// A request that tells the asked instance when to give up.
-pub(crate) fn timed<M>(message: M, limit: Duration) -> Request<M> {
-    let mut request = Request::new(message);
-    request.set_timeout(limit);
-    request
 }
 
 /// The status in a line. Transport errors keep what lies below them, such as "connection refused", in their sources.
