@@ -188,6 +188,10 @@ impl Config {
         if self.shards.iter().enumerate().any(|(at, shard)| self.shards[..at].contains(shard)) {
             return problem("shards", "name each shard once");
         }
+        let segment = self.journal.segment_size.bytes();
+        if !segment.is_multiple_of(4096) || !(8192..=1 << 31).contains(&segment) {
+            return problem("journal.segment_size", "a multiple of 4KiB from 8KiB to 2GiB");
+        }
         if self.journal.snapshot_every_entries == 0 || self.journal.snapshot_every_bytes.bytes() == 0 {
             return problem("journal.snapshot_every_entries", "snapshots need at least one entry and one byte between");
         }

@@ -14,9 +14,11 @@ mod metrics;
 pub mod pools;
 pub mod projector;
 mod service;
+pub mod verify;
 
 pub use config::Config;
 pub use service::{BuildError, PersistenceGateway, build};
+pub use verify::{VerifyError, VerifyOptions, VerifyReport, verify};
 
 /// Exit code of a process whose journal is damaged: nothing was cut or changed; restore the file from a copy or
 /// rebuild the replica.

@@ -4,6 +4,7 @@
 //! history is a projection of the journal: it can be slow, away or lost without an acknowledgement noticing.
 
 mod codes;
+mod compare;
 mod page;
 mod postgres;
 mod query;
@@ -13,8 +14,10 @@ mod sqlite;
 mod store;
 mod values;
 
+pub(crate) use compare::{compare, difference};
 pub use page::PageToken;
 pub use query::{ExecutionFilter, OrderFilter, Page, TradeFilter};
+pub(crate) use rows::FinalOrders;
 pub use rows::{ExecutionKind, ExecutionRow, InstrumentRow, OrderChange, OrderRow, RowBatch, Stamp, TradeRow};
 pub use service::{HistoryQueries, ShardProgress};
 pub use store::{Cursor, HistoryError, HistoryReader, HistoryWriter, Projected, Rows};

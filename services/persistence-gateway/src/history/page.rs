@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Position of a row in "newest first": log time, then shard, then number of the request in its entry, then number of
 /// the row in its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub(super) at_us: u64,
     pub(super) shard: u32,
     pub(super) index: u32,

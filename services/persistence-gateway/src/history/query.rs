@@ -74,7 +74,7 @@ pub struct Page {
 }
 
 /// A row that has a place in "newest first".
-pub(super) trait Keyed {
+pub(crate) trait Keyed {
     fn key(&self) -> Key;
 }
 

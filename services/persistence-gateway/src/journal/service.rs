@@ -136,14 +136,10 @@ impl JournalVoter {
         // An error here means that the leader went away: nobody is left to be told.
         while let Ok(Some(request)) = requests.message().await {
             let Some(answers) = weak.upgrade() else { break };
-            match self.take_append(request, route) {
-                Ok(open) => route = open,
-                Err((error, open)) => {
-                    route = open;
-                    // Fails only if the leader is gone.
-                    drop(answers.send(Err(error.into())).await);
-                    break;
-                }
+            if let Err(error) = self.take_append(request, &mut route) {
+                // Fails only if the leader is gone.
+                drop(answers.send(Err(error.into())).await);
+                break;
             }
         }
         if let Route::Open(journal, stream) = route {
@@ -151,31 +147,17 @@ impl JournalVoter {
         }
     }
 
-    fn take_append(&self, request: pb::AppendRequest, route: Route) -> Result<Route, (ApiError, Route)> {
-        let request = match convert::append_request(request) {
-            Ok(request) => request,
-            Err(error) => return Err((error, route)),
-        };
-        let (journal, stream) = match route {
-            Route::Open(journal, stream) => (journal, stream),
-            Route::New(replies) => {
-                let journal = match self.shard(request.shard) {
-                    Ok(journal) => journal.clone(),
-                    Err(error) => return Err((error, Route::New(replies))),
-                };
-                match journal.open(replies.clone()) {
-                    Ok(stream) => (journal, stream),
-                    Err(error) => return Err((refuse(error), Route::New(replies))),
-                }
-            }
-        };
+    fn take_append(&self, request: pb::AppendRequest, route: &mut Route) -> Result<(), ApiError> {
+        let request = convert::append_request(request)?;
+        if let Route::New(replies) = route {
+            let journal = self.shard(request.shard)?.clone();
+            let stream = journal.open(replies.clone()).map_err(refuse)?;
+            *route = Route::Open(journal, stream);
+        }
+        let Route::Open(journal, stream) = route else { return Ok(()) };
         if request.shard != journal.shard() {
-            let error = ApiError::invalid("shard", format!("this stream is about shard {}", journal.shard()));
-            return Err((error, Route::Open(journal, stream)));
+            return Err(ApiError::invalid("shard", format!("this stream is about shard {}", journal.shard())));
         }
-        match journal.append(stream, request) {
-            Ok(()) => Ok(Route::Open(journal, stream)),
-            Err(error) => Err((refuse(error), Route::Open(journal, stream))),
-        }
+        journal.append(*stream, request).map_err(refuse)
     }
 }

@@ -348,7 +348,9 @@ impl Writer {
                 match reply {
                     Reply::Append(reply) => self.answer(client, reply),
                     Reply::Fence(reply) => {
-                        self.fences.remove(&client).map(|waiting| waiting.send(reply));
+                        if let Some(waiting) = self.fences.remove(&client) {
+                            drop(waiting.send(reply));
+                        }
                     }
                 }
             }

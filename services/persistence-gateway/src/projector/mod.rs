@@ -19,6 +19,7 @@ pub use replica::ReplicaError;
 pub use standstill::Standstill;
 pub use thread::{Projector, ProjectorOptions, spawn};
 
+pub(crate) use ledger::Ledger;
 pub(crate) use replica::Replica;
 
 use journal_store::StoreError;

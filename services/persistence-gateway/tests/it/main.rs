@@ -1,0 +1,8 @@
+//! The gateway as others see it: over gRPC, on real files, with real databases.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod history;
+mod journal;
+mod projection;
+mod support;
+mod verify;
