@@ -137,9 +137,10 @@ impl Shard {
         }
         self.status.leading.store(epoch.number, Ordering::Relaxed);
         self.metrics.leader_epoch.set(gauge(epoch.number));
-        self.component.detail("epoch", epoch.number);
-        self.component.ok();
         self.published.readiness.store(Arc::new(Readiness::Open));
+        self.component.detail("epoch", epoch.number);
+        // After the door is open: whoever sees the engine ready is let in.
+        self.component.ok();
         tracing::info!(shard = %self.shard, epoch = epoch.number, "serving clients");
     }
 

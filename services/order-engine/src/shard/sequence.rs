@@ -123,17 +123,16 @@ impl Shard {
         if before == reachable || !serving || !matches!(self.phase, Phase::Leading { .. }) {
             return;
         }
-        let readiness = if reachable {
+        if reachable {
             tracing::info!(shard = %self.shard, "the journal answers again");
+            self.published.readiness.store(Arc::new(Readiness::Open));
             self.component.ok();
-            Readiness::Open
         } else {
             let why = "the journal does not answer";
             tracing::warn!(shard = %self.shard, "the journal does not answer, no new commands are taken");
+            self.published.readiness.store(Arc::new(Readiness::ReadOnly { why: why.to_owned() }));
             self.component.down(why);
-            Readiness::ReadOnly { why: why.to_owned() }
-        };
-        self.published.readiness.store(Arc::new(readiness));
+        }
     }
 
     pub(super) fn gauges(&self) {

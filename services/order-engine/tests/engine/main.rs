@@ -1,0 +1,11 @@
+//! The engine as clients see it, over real gRPC within the process: a journal voter made of the real acceptor on a
+//! disk in memory, and a coordinator of a few lines.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod faults;
+mod fuzz;
+mod market_data;
+mod recovery;
+mod sessions;
+mod support;
+mod trading;

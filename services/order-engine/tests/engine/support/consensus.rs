@@ -1,0 +1,127 @@
+//! A coordinator with one shard and no store.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use types::{Epoch, Incarnation};
+use wire::convert;
+use wire::pb::consensus::v1 as pb;
+use wire::pb::consensus::v1::consensus_service_server::ConsensusService;
+use wire::pb::orders::v1::LeaderHint;
+use wire::status::ApiError;
+
+#[derive(Clone, Default)]
+pub(crate) struct Coordinator(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    epoch: u64,
+    /// Who leads.
+    holder: Option<Incarnation>,
+    /// Names of the holder.
+    name: String,
+    released: Vec<u64>,
+}
+
+impl Coordinator {
+    /// Gives the shard to another engine, under a new epoch.
+    pub(crate) fn give_to(&self, name: &str) -> Epoch {
+        let mut state = self.0.lock().unwrap();
+        state.epoch += 1;
+        state.holder = Some(Incarnation(0xdead));
+        name.clone_into(&mut state.name);
+        Epoch { number: state.epoch, owner: Incarnation(0xdead) }
+    }
+
+    /// A new epoch for somebody whom no engine hears of.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        let mut state = self.0.lock().unwrap();
+        state.epoch += 1;
+        Epoch { number: state.epoch, owner: Incarnation(0xbeef) }
+    }
+
+    /// Takes the shard from whoever has it.
+    pub(crate) fn free(&self) {
+        self.0.lock().unwrap().holder = None;
+    }
+
+    /// Epochs that were given back.
+    pub(crate) fn released(&self) -> Vec<u64> {
+        self.0.lock().unwrap().released.clone()
+    }
+}
+
+#[tonic::async_trait]
+impl ConsensusService for Coordinator {
+    type HeartbeatStream = Pin<Box<dyn Stream<Item = Result<pb::HeartbeatResponse, Status>> + Send>>;
+
+    async fn acquire_leadership(
+        &self,
+        request: Request<pb::AcquireLeadershipRequest>,
+    ) -> Result<Response<pb::AcquireLeadershipResponse>, Status> {
+        let request = request.into_inner();
+        let engine = convert::engine("engine", request.engine.as_ref())?;
+        let mut state = self.0.lock().unwrap();
+        if state.holder.is_some_and(|holder| holder != engine.incarnation) {
+            let engine = state.name.clone();
+            return Err(
+                ApiError::leadership_held(LeaderHint { engine, epoch: state.epoch, ..Default::default() }).into()
+            );
+        }
+        state.epoch = state.epoch.max(request.highest_promised) + 1;
+        state.holder = Some(engine.incarnation);
+        state.name = engine.name;
+        let epoch = Epoch { number: state.epoch, owner: engine.incarnation };
+        let epoch = Some(convert::epoch_to_pb(epoch));
+        Ok(Response::new(pb::AcquireLeadershipResponse { epoch, config: None, ttl_ms: 5000 }))
+    }
+
+    async fn release_leadership(
+        &self,
+        request: Request<pb::ReleaseLeadershipRequest>,
+    ) -> Result<Response<pb::ReleaseLeadershipResponse>, Status> {
+        let request = request.into_inner();
+        let engine = convert::engine("engine", request.engine.as_ref())?;
+        let epoch = convert::epoch("epoch", request.epoch.as_ref())?;
+        let mut state = self.0.lock().unwrap();
+        let released = state.holder == Some(engine.incarnation) && state.epoch == epoch.number;
+        if released {
+            state.holder = None;
+            state.released.push(epoch.number);
+        }
+        Ok(Response::new(pb::ReleaseLeadershipResponse { released }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<Streaming<pb::HeartbeatRequest>>,
+    ) -> Result<Response<Self::HeartbeatStream>, Status> {
+        let mut beats = request.into_inner();
+        let state = Arc::clone(&self.0);
+        let (answers, queue) = mpsc::channel(4);
+        tokio::spawn(async move {
+            while let Ok(Some(beat)) = beats.message().await {
+                let engine = convert::engine("engine", beat.engine.as_ref()).unwrap();
+                let deposed = state.lock().unwrap().holder != Some(engine.incarnation);
+                let deposed_shards = if deposed { vec![0] } else { vec![] };
+                let answer =
+                    pb::HeartbeatResponse { number: beat.number, ttl_ms: 5000, deposed_shards, leaders: vec![] };
+                if answers.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(queue))))
+    }
+
+    async fn get_consensus_status(
+        &self,
+        _request: Request<pb::GetConsensusStatusRequest>,
+    ) -> Result<Response<pb::GetConsensusStatusResponse>, Status> {
+        Ok(Response::new(pb::GetConsensusStatusResponse::default()))
+    }
+}

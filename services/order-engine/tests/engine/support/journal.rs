@@ -1,0 +1,262 @@
+//! One journal voter: the real acceptor on a disk in memory, behind the real contract, with streams that can be cut.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc as std_mpsc};
+
+use futures::Stream;
+use journal_core::acceptor::{Acceptor, ClientId, Effect, Input, PersistError, Reply};
+use journal_core::{AppendReply, Entry, FenceRequest, Tail, VoterConfig};
+use journal_store::memory::{MemoryDisk, MemoryStorage};
+use journal_store::{LogReader, SnapshotStore, Storage};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use types::{Epoch, LogId, Seq, ShardId};
+use wire::convert;
+use wire::pb::journal::v1 as pb;
+use wire::pb::journal::v1::journal_service_server::JournalService;
+
+type Inbox = (ClientId, Option<Box<Input>>);
+
+#[derive(Clone)]
+pub(crate) struct Voter {
+    pub(crate) disk: MemoryDisk,
+    log: Arc<dyn LogReader>,
+    snapshots: Arc<dyn SnapshotStore>,
+    inputs: std_mpsc::SyncSender<Inbox>,
+    replies: Replies,
+    next_client: Arc<AtomicU64>,
+    /// Raised to cut every open stream.
+    cut: watch::Sender<u64>,
+    /// The next answer to entries is lost, and its stream with it.
+    lose_answer: Arc<AtomicBool>,
+    seen: Arc<Seen>,
+}
+
+/// What has arrived, done or not.
+#[derive(Default)]
+struct Seen {
+    /// Highest seq of the entries that arrived.
+    appended: AtomicU64,
+}
+
+type Replies = Arc<Mutex<HashMap<u64, mpsc::Sender<Reply>>>>;
+
+impl Voter {
+    pub(crate) fn new() -> Self {
+        Self::open(MemoryDisk::new())
+    }
+
+    /// The same disk in a new voter that has forgotten everything up to `base`.
+    pub(crate) fn trimmed(&self, base: Tail) -> Self {
+        let mut storage = MemoryStorage::open(&self.disk);
+        storage.recover().unwrap();
+        storage.trim(&base).unwrap();
+        Self::open(self.disk.clone())
+    }
+
+    fn open(disk: MemoryDisk) -> Self {
+        let mut storage = MemoryStorage::open(&disk);
+        let recovered = storage.recover().unwrap();
+        let (log, snapshots) = (storage.log(), storage.snapshots());
+        let (inputs, inbox) = std_mpsc::sync_channel(1024);
+        let replies = Replies::default();
+        let writer = Writer { storage, replies: Arc::clone(&replies) };
+        let acceptor = Acceptor::new(ShardId(0), "voter", recovered);
+        std::thread::spawn(move || writer.run(acceptor, &inbox));
+        let next_client = Arc::default();
+        let cut = watch::channel(0).0;
+        Self {
+            disk,
+            log,
+            snapshots,
+            inputs,
+            replies,
+            next_client,
+            cut,
+            lose_answer: Arc::default(),
+            seen: Arc::default(),
+        }
+    }
+
+    /// Ends every append stream.
+    pub(crate) fn cut_streams(&self) {
+        self.cut.send_modify(|times| *times += 1);
+    }
+
+    /// The next entries are written, but nobody is told: the stream breaks instead.
+    pub(crate) fn lose_next_answer(&self) {
+        self.lose_answer.store(true, Ordering::SeqCst);
+    }
+
+    /// Highest seq that was asked to be written.
+    pub(crate) fn appended(&self) -> u64 {
+        self.seen.appended.load(Ordering::SeqCst)
+    }
+
+    /// Everything in the log.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.log.read(Seq(1), Seq(u64::MAX), usize::MAX).unwrap()
+    }
+
+    /// Stores a snapshot.
+    pub(crate) fn put_snapshot(&self, at: &Tail, bytes: &[u8]) {
+        self.snapshots.put(at, bytes).unwrap();
+    }
+
+    /// Asks for an epoch for somebody else. The answer comes when everything that arrived before is done.
+    pub(crate) fn fence_for(&self, epoch: Epoch) -> mpsc::Receiver<Reply> {
+        let (client, replies) = self.client();
+        let config = VoterConfig::default();
+        let request = FenceRequest { log_id: LogId(0), shard: ShardId(0), epoch, config };
+        self.inputs.send((client, Some(Box::new(Input::Fence { client, request })))).unwrap();
+        replies
+    }
+
+    fn client(&self) -> (ClientId, mpsc::Receiver<Reply>) {
+        let client = ClientId(self.next_client.fetch_add(1, Ordering::SeqCst));
+        let (sender, receiver) = mpsc::channel(256);
+        self.replies.lock().unwrap().insert(client.0, sender);
+        (client, receiver)
+    }
+}
+
+/// The thread that owns the disk.
+struct Writer {
+    storage: MemoryStorage,
+    replies: Replies,
+}
+
+impl Writer {
+    fn run(mut self, mut acceptor: Acceptor, inbox: &std_mpsc::Receiver<Inbox>) {
+        while let Ok((client, input)) = inbox.recv() {
+            let Some(input) = input else {
+                self.replies.lock().unwrap().remove(&client.0);
+                continue;
+            };
+            let mut inputs = VecDeque::from([*input]);
+            while let Some(input) = inputs.pop_front() {
+                let mut effects = Vec::new();
+                acceptor.step(input, &mut effects);
+                inputs.extend(effects.into_iter().filter_map(|effect| self.carry_out(effect)));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Input> {
+        let persisted = |token, result: Result<(), journal_store::StoreError>| match result {
+            Ok(()) => Input::Persisted { token },
+            Err(error) => Input::Failed { token, error: PersistError::Storage(error.to_string()) },
+        };
+        match effect {
+            Effect::PersistControl { token, control } => Some(persisted(token, self.storage.persist_control(&control))),
+            Effect::Write { token, unit } => Some(persisted(token, self.storage.write(&unit))),
+            Effect::Reply { client, reply } => {
+                let sender = self.replies.lock().unwrap().get(&client.0).cloned();
+                if let Some(sender) = sender {
+                    let _ = sender.try_send(reply);
+                }
+                None
+            }
+            Effect::Committed { .. } | Effect::Quarantine { .. } => None,
+            Effect::Reload => Some(Input::Reloaded(self.storage.recover().unwrap())),
+        }
+    }
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl JournalService for Voter {
+    type AppendStream = Answers<pb::AppendResponse>;
+    type ReadStream = Answers<pb::ReadResponse>;
+    type ReadSnapshotStream = Answers<pb::ReadSnapshotResponse>;
+
+    async fn fence(&self, request: Request<pb::FenceRequest>) -> Result<Response<pb::FenceResponse>, Status> {
+        let request = convert::fence_request(request.get_ref())?;
+        let (client, mut replies) = self.client();
+        self.inputs.send((client, Some(Box::new(Input::Fence { client, request })))).unwrap();
+        let Some(Reply::Fence(reply)) = replies.recv().await else { return Err(Status::unavailable("gone")) };
+        Ok(Response::new(convert::fence_reply_to_pb(reply)))
+    }
+
+    async fn append(
+        &self,
+        request: Request<Streaming<pb::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        let mut requests = request.into_inner();
+        let (client, mut replies) = self.client();
+        let (out, stream) = mpsc::channel(256);
+        let voter = self.clone();
+        let mut cut = self.cut.subscribe();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = cut.changed() => break,
+                    request = requests.message() => {
+                        let Ok(Some(request)) = request else { break };
+                        let request = convert::append_request(request).unwrap();
+                        if let Some(entry) = request.entries.last() {
+                            voter.seen.appended.fetch_max(entry.seq.0, Ordering::SeqCst);
+                        }
+                        voter.inputs.send((client, Some(Box::new(Input::Append { client, request })))).unwrap();
+                    }
+                    reply = replies.recv() => {
+                        let Some(Reply::Append(reply)) = reply else { break };
+                        let synced = matches!(&reply, AppendReply::Ok(ok) if ok.synced);
+                        if synced && voter.lose_answer.swap(false, Ordering::SeqCst) {
+                            break;
+                        }
+                        if out.send(Ok(convert::append_reply_to_pb(reply, 1))).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+            let _ = out.send(Err(Status::unavailable("cut"))).await;
+            voter.inputs.send((client, None)).unwrap();
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn read(&self, request: Request<pb::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        let request = request.into_inner();
+        let to = if request.to_seq == 0 { u64::MAX } else { request.to_seq };
+        let entries = self.log.read(Seq(request.from_seq), Seq(to), 1 << 20);
+        let entries = entries.map_err(|error| Status::out_of_range(error.to_string()))?;
+        let parts: Vec<_> = entries
+            .chunks(100)
+            .map(|part| {
+                Ok(pb::ReadResponse {
+                    log_id: convert::log_id_to_pb(part[0].log_id),
+                    entries: part.iter().cloned().map(convert::entry_to_pb).collect(),
+                    commit_seq: 0,
+                })
+            })
+            .collect();
+        Ok(Response::new(Box::pin(futures::stream::iter(parts))))
+    }
+
+    async fn read_snapshot(
+        &self,
+        _request: Request<pb::ReadSnapshotRequest>,
+    ) -> Result<Response<Self::ReadSnapshotStream>, Status> {
+        let mut parts = Vec::new();
+        if let Some((at, bytes)) = self.snapshots.latest().map_err(|error| Status::internal(error.to_string()))? {
+            for part in bytes.chunks(1000) {
+                let part = bytes.slice_ref(part);
+                parts.push(Ok(pb::ReadSnapshotResponse { at: Some(convert::tail_to_pb(&at)), part }));
+            }
+        }
+        Ok(Response::new(Box::pin(futures::stream::iter(parts))))
+    }
+
+    async fn leader_seen(
+        &self,
+        _request: Request<pb::LeaderSeenRequest>,
+    ) -> Result<Response<pb::LeaderSeenResponse>, Status> {
+        Err(Status::unimplemented("not asked by engines"))
+    }
+}

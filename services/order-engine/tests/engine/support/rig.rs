@@ -1,0 +1,135 @@
+//! Puts engine, voter and coordinator together, each behind a gRPC server reached over memory.
+
+use std::sync::Arc;
+
+use order_engine::{Config, Deps};
+use service_kit::{Components, NodeContext, Service, ServiceError, Shutdown};
+use tokio::task::JoinHandle;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic::transport::{Channel, Server};
+use wire::pb::admin::v1::instrument_service_client::InstrumentServiceClient;
+use wire::pb::consensus::v1::consensus_service_server::ConsensusServiceServer;
+use wire::pb::journal::v1::journal_service_server::JournalServiceServer;
+use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
+use wire::pb::marketdata::v1::{GetStateDigestRequest, GetStateDigestResponse};
+use wire::pb::orders::v1::order_service_client::OrderServiceClient;
+use wire::transport::{ClientOptions, PEER_MESSAGE_LIMIT, connect, in_process, server_settings};
+
+use super::{Coordinator, Voter};
+
+/// What outlives an engine.
+pub(crate) struct Rig {
+    pub(crate) voter: Voter,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) config: Config,
+}
+
+/// One run of an engine.
+pub(crate) struct Engine {
+    pub(crate) channel: Channel,
+    components: Components,
+    shutdown: Shutdown,
+    run: JoinHandle<Result<(), ServiceError>>,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        Self { voter: Voter::new(), coordinator: Coordinator::default(), config }
+    }
+
+    /// An engine that serves clients.
+    pub(crate) async fn start(&self) -> Engine {
+        let engine = self.launch().await;
+        engine.ready().await;
+        engine
+    }
+
+    /// An engine that has just been started.
+    pub(crate) async fn launch(&self) -> Engine {
+        let journal = JournalServiceServer::new(self.voter.clone()).max_decoding_message_size(PEER_MESSAGE_LIMIT);
+        let consensus = ConsensusServiceServer::new(self.coordinator.clone());
+        let context = NodeContext::new("test", vec!["order-engine".to_owned()], std::env::temp_dir());
+        let deps = Deps {
+            journal: vec![serve(Routes::new(journal))],
+            consensus: serve(Routes::new(consensus)),
+            history: None,
+        };
+        let engine = order_engine::build(self.config.clone(), deps, &context).await.unwrap();
+        let mut routes = RoutesBuilder::default();
+        engine.register(&mut routes);
+        let shutdown = Shutdown::new();
+        let run = tokio::spawn(Box::new(engine).run(shutdown.clone()));
+        Engine { channel: serve(routes.routes()), components: context.components.clone(), shutdown, run }
+    }
+}
+
+impl Engine {
+    /// Returns when clients are served.
+    pub(crate) async fn ready(&self) {
+        self.becomes(true).await;
+    }
+
+    /// Returns when clients are not served any more.
+    pub(crate) async fn closed(&self) {
+        self.becomes(false).await;
+    }
+
+    async fn becomes(&self, ready: bool) {
+        let mut changes = self.components.changes();
+        while self.components.is_ready() != ready {
+            changes.changed().await.unwrap();
+        }
+    }
+
+    pub(crate) fn orders(&self) -> OrderServiceClient<Channel> {
+        OrderServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn market_data(&self) -> MarketDataServiceClient<Channel> {
+        MarketDataServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn instruments(&self) -> InstrumentServiceClient<Channel> {
+        InstrumentServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) async fn digest(&self) -> GetStateDigestResponse {
+        let mut client = self.market_data();
+        client.get_state_digest(GetStateDigestRequest { shard: 0 }).await.unwrap().into_inner()
+    }
+
+    /// An orderly stop.
+    pub(crate) async fn stop(self) {
+        self.shutdown.drain();
+        self.run.await.unwrap().unwrap();
+    }
+
+    /// As if the process was killed.
+    pub(crate) async fn kill(self) {
+        self.run.abort();
+        assert!(self.run.await.unwrap_err().is_cancelled());
+    }
+
+    /// The error it ends with by itself.
+    pub(crate) async fn fails(self) -> ServiceError {
+        self.run.await.unwrap().unwrap_err()
+    }
+}
+
+/// A server of these routes, and the way to it.
+fn serve(routes: Routes) -> Channel {
+    let (handle, listener) = in_process();
+    tokio::spawn(async move {
+        server_settings(Server::builder()).add_routes(routes).serve_with_incoming(listener).await.unwrap();
+    });
+    connect(&handle.into(), &ClientOptions::default())
+}
+
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Arc<Rig>>();
+};
