@@ -73,8 +73,17 @@ impl Position {
     /// Checks that a control record may replace this one, and returns it with the base never lowered.
     pub(crate) fn admit_control(&self, next: &Control) -> Result<Control, StoreError> {
         self.admit_epoch(next.promised)?;
+        if next.disk_id != self.control.disk_id {
+            return Err(StoreError::invalid("a disk's identity does not change"));
+        }
+        if next.log_id != self.control.log_id && self.tail.seq > Seq(0) {
+            return Err(StoreError::invalid(format!(
+                "history {} has entries here; another needs an empty disk",
+                self.control.log_id
+            )));
+        }
         let mut next = next.clone();
-        if next.log_id == self.control.log_id && next.base.seq < self.control.base.seq {
+        if next.base.seq < self.control.base.seq {
             next.base = self.control.base;
         }
         Ok(next)
@@ -92,7 +101,7 @@ pub(crate) enum Service {
     /// Nothing was recovered yet.
     New,
     /// In use.
-    Open(Position),
+    Open(Box<Position>),
     /// A failure left the durable state unknown; the first one is remembered.
     Failed(String),
 }

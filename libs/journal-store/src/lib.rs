@@ -48,11 +48,11 @@ pub trait Storage: Send {
     /// `persist_control` and `write` refuse with [`StoreError::Mismatch`] when the log is not the one recovered.
     fn is_shared(&self) -> bool;
 
-    /// Replaces the control record; durable when it returns. A base older than the one already kept for the same
-    /// history is raised to it.
+    /// Replaces the control record; durable when it returns. A base older than the one already kept is raised to it.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] if the promise would go down or change its owner.
+    /// [`StoreError::Fenced`] if the promise would go down or change its owner, [`StoreError::Invalid`] if the disk's
+    /// identity would change, or the history while there are entries.
     fn persist_control(&mut self, control: &Control) -> Result<(), StoreError>;
 
     /// Writes a unit, all of it or nothing; durable when it returns, together with the promise of its epoch.

@@ -152,7 +152,7 @@ impl Storage for MemoryStorage {
         }
         drop(contents);
         let recovered = replay.finish().map_err(|reason| corrupt(Seq(0), reason))?;
-        self.service = Service::Open(Position::of(&recovered));
+        self.service = Service::Open(Box::new(Position::of(&recovered)));
         Ok(recovered)
     }
 

@@ -98,7 +98,7 @@ impl PostgresServer {
         while !self.is_ready() {
             let log = || std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "the server did not start in time: {}", log());
-            // There is nothing to wait on but the server's own answer.
+            #[expect(clippy::disallowed_methods, reason = "there is nothing to wait on but the server's own answer")]
             std::thread::sleep(Duration::from_millis(20));
         }
     }

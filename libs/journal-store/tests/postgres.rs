@@ -233,7 +233,7 @@ fn a_lost_answer_to_a_commit_is_looked_up() {
     }
     // The same for a promise, and when somebody else is faster the second time.
     mode.store(DROP_COMMIT, Ordering::SeqCst);
-    let control = Control { promised: epoch(3), ..found.control.clone() };
+    let control = Control { promised: epoch(3), ..found.control };
     storage.persist_control(&control).unwrap();
     mode.store(DROP_ANSWER, Ordering::SeqCst);
     storage.persist_control(&Control { promised: epoch(4), ..control.clone() }).unwrap();

@@ -1,6 +1,6 @@
 //! The cases. Each gets a factory, starts with a fresh storage and panics on the first difference.
 
-use journal_core::{ChainHash, Entry, EpochStart, Recovered, Tail, Unit, Voter, VoterConfig};
+use journal_core::{ChainHash, Control, Entry, EpochStart, Recovered, Tail, Unit, Voter, VoterConfig};
 use types::{Epoch, Incarnation, LogId, Seq};
 
 use super::Opening;
@@ -12,7 +12,9 @@ type Make<'a> = &'a mut dyn FnMut(Opening) -> Box<dyn Storage>;
 /// Bytes no case reaches.
 const PLENTY: usize = 64 << 20;
 
-pub(super) const ALL: &[(&str, fn(Make<'_>))] = &[
+type Case = (&'static str, fn(Make<'_>));
+
+pub(super) const ALL: &[Case] = &[
     ("a fresh storage is empty and has an identity that stays", identity),
     ("nothing works before recovery", before_recovery),
     ("what was written is found again", written),
@@ -255,6 +257,8 @@ fn trimming(make: Make<'_>) {
         storage.trim(&base).expect("trims");
         storage.trim(&base).expect("again is nothing");
         storage.trim(&log[0].tail()).expect("less is nothing");
+        let stale = unit(log_id, epoch(2), &tail, &[b"stale"]);
+        assert!(matches!(storage.write(&stale), Err(StoreError::Fenced { .. })), "trimming forgets no promise");
         assert!(
             matches!(storage.log().read(base.seq, tail.seq, PLENTY), Err(StoreError::Trimmed { base: b }) if b == base.seq)
         );
@@ -301,6 +305,20 @@ fn control_fields(make: Make<'_>) {
     let (storage, again) = open(make, Opening::Again);
     assert_eq!(again.control, next);
     drop(storage);
+    // The history may be given while there is none; the identity of the disk never.
+    let (mut storage, again) = open(make, Opening::Again);
+    let other_disk = Control { disk_id: 1, ..again.control.clone() };
+    assert!(matches!(storage.persist_control(&other_disk), Err(StoreError::Invalid { .. })));
+    let given = Control { log_id: LogId(5), ..again.control };
+    storage.persist_control(&given).expect("persists");
+    let first = unit(LogId(5), epoch(2), &Tail::default(), &[b"first"]);
+    storage.write(&first).expect("writes");
+    let other_log = Control { log_id: LogId(6), ..given };
+    assert!(matches!(storage.persist_control(&other_log), Err(StoreError::Invalid { .. })));
+    drop(storage);
+    let (storage, again) = open(make, Opening::Again);
+    assert_eq!(again.control.log_id, LogId(5));
+    check_log(&*storage, &again, &first.entries);
 }
 
 fn snapshots(make: Make<'_>) {

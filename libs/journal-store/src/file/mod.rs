@@ -267,7 +267,7 @@ impl Storage for FileStorage {
         self.service.check()?;
         let result = self.load();
         let recovered = self.service.note(result)?;
-        self.service = Service::Open(Position::of(&recovered));
+        self.service = Service::Open(Box::new(Position::of(&recovered)));
         Ok(recovered)
     }
 

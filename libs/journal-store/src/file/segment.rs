@@ -124,7 +124,13 @@ impl Preparer {
         // If no thread can be had, the segment is made when it is needed.
         self.running = std::thread::Builder::new()
             .name("journal-prepare".to_owned())
-            .spawn(move || create_zeroed(&*disk, PREPARED, len))
+            .spawn(move || {
+                let made = create_zeroed(&*disk, PREPARED, len);
+                if let Err(error) = &made {
+                    tracing::warn!(%error, bytes = len, "the next journal segment cannot be prepared; writes will be refused when the current one is full");
+                }
+                made
+            })
             .ok();
     }
 

@@ -58,7 +58,10 @@ impl PostgresStorage {
             session,
             service: Service::New,
             reader: Arc::new(PostgresReader { shard, session: Mutex::new(Session::new(url, timeouts)?) }),
-            snapshots: Arc::new(PostgresSnapshots { shard, session: Mutex::new(Session::new(url, timeouts)?) }),
+            snapshots: Arc::new(PostgresSnapshots {
+                shard,
+                session: Mutex::new(Session::new(url, timeouts.for_snapshots())?),
+            }),
         })
     }
 
@@ -76,7 +79,7 @@ impl Storage for PostgresStorage {
         // A failure before this is resolved by reading what the database says now.
         self.service = Service::New;
         let recovered = writer::recover(&mut self.session, self.shard)?;
-        self.service = Service::Open(Position::of(&recovered));
+        self.service = Service::Open(Box::new(Position::of(&recovered)));
         Ok(recovered)
     }
 

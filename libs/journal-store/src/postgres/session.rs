@@ -29,6 +29,14 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// A snapshot is one value of up to some hundred megabytes, and nobody waits for it.
+    pub(super) fn for_snapshots(self) -> Self {
+        const SLOWER: u32 = 12;
+        Self { statement: self.statement * SLOWER, call: self.call * SLOWER, ..self }
+    }
+}
+
 /// First wait before a repetition; doubled up to [`BACK_OFF_MAX`].
 const BACK_OFF: Duration = Duration::from_millis(20);
 /// Longest wait between repetitions: a server that is back is noticed within it.
@@ -72,7 +80,8 @@ fn describe(error: &tokio_postgres::Error) -> String {
 }
 
 pub(crate) struct Session {
-    runtime: Runtime,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
     config: Config,
     timeouts: Timeouts,
     client: Option<Client>,
@@ -90,12 +99,27 @@ impl Session {
             .enable_all()
             .build()
             .map_err(|source| StoreError::io("start a runtime", "database session", source))?;
-        Ok(Self { runtime, config, timeouts, client: None })
+        Ok(Self { runtime: Some(runtime), config, timeouts, client: None })
     }
 
-    /// Runs `attempt` until it succeeds, fails for good or the time of a call is over. The second argument says
-    /// whether an earlier attempt may have done its work already.
+    /// Runs `attempt`, one short exchange, until it succeeds, fails for good or the time of a call is over. The second
+    /// argument says whether an earlier attempt may have done its work already.
     pub(crate) fn run<T>(
+        &mut self,
+        operation: &'static str,
+        mut attempt: impl AsyncFnMut(&mut Client, bool) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let limit = self.timeouts.statement;
+        self.run_long(operation, async |client, in_doubt| answer(limit, attempt(client, in_doubt)).await)
+    }
+
+    /// The limit an attempt of [`Self::run_long`] has to set for each of its statements.
+    pub(crate) fn statement_limit(&self) -> Duration {
+        self.timeouts.statement
+    }
+
+    /// [`Self::run`] for attempts that may go on for as long as each of their statements is answered in time.
+    pub(crate) fn run_long<T>(
         &mut self,
         operation: &'static str,
         mut attempt: impl AsyncFnMut(&mut Client, bool) -> Result<T, Failure>,
@@ -115,6 +139,7 @@ impl Session {
                 return Err(StoreError::Database { operation, reason });
             }
             tracing::debug!(operation, reason, "database call is repeated");
+            #[expect(clippy::disallowed_methods, reason = "a server that is away sends no word when it is back")]
             std::thread::sleep(wait);
             wait = (wait * 2).min(BACK_OFF_MAX);
         }
@@ -126,16 +151,36 @@ impl Session {
         in_doubt: &mut bool,
     ) -> Result<T, Failure> {
         let Self { runtime, config, timeouts, client } = self;
+        let Some(runtime) = runtime else { return Err(Failure::Final("the session is closed".to_owned())) };
         runtime.block_on(async {
             if client.as_ref().is_none_or(Client::is_closed) {
-                let connecting = tokio::time::timeout(timeouts.connect, connect(config, timeouts.statement)).await;
-                *client = Some(connecting.map_err(|_| Failure::Transient("no connection in time".to_owned()))??);
+                *client = Some(answer(timeouts.connect, connect(config, timeouts.statement)).await?);
             }
             let Some(client) = client else { return Err(Failure::Transient("not connected".to_owned())) };
-            let result = tokio::time::timeout(timeouts.statement, attempt(client, *in_doubt)).await;
+            let result = attempt(client, *in_doubt).await;
             *in_doubt = true;
-            result.unwrap_or_else(|_| Err(Failure::Transient("no answer in time".to_owned())))
+            result
         })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // An ordinary drop would wait, and panic if it happens on a thread that runs async tasks.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Waits for an answer, but not longer than `limit`.
+pub(crate) async fn answer<T, E>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, Failure>
+where
+    Failure: From<E>,
+{
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Failure::Transient("no answer in time".to_owned())),
     }
 }
 

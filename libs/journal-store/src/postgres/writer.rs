@@ -4,17 +4,17 @@
 use journal_core::{ChainHash, Control, Entry, Recovered, Tail, Unit, Voter};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
-use types::{Epoch, LogId, Seq};
+use types::{Epoch, Seq};
 
 use super::reader::corrupt;
 use super::records::{ENTRY_COLUMNS, VOTER_COLUMNS, control, entry, signed, tail};
-use super::session::{Failure, Session};
+use super::session::{Failure, Session, answer};
 use crate::StoreError;
 use crate::admission::{Position, excludes};
 use crate::replay::Replay;
 
-/// Rows read at once during recovery: bounded memory, few round trips.
-const RECOVERY_ROWS: i64 = 4096;
+/// Rows read at once during recovery: few round trips, and at a megabyte each what a process can still hold.
+const RECOVERY_ROWS: i64 = 256;
 
 /// How a claim ended.
 enum Claim {
@@ -30,20 +30,21 @@ enum Claim {
 /// Reads and checks the whole log. Holding the row keeps writers out, and waits for one that was cut off while it
 /// committed: what is read here is final.
 pub(super) fn recover(session: &mut Session, shard: i32) -> Result<Recovered, StoreError> {
-    let fresh = (LogId(rand::random()), rand::random::<u128>());
-    session.run("recover", async |client, _| {
-        let nobody = [0_u8; 16];
-        let transaction = client.transaction().await?;
-        transaction
-            .execute(
-                "INSERT INTO hivemind_journal.voter VALUES
-                     ($1, $2, $3, 0, $4, 0, '{}', '{}', '{}', '{}', false, 0, 0, $4, $4, 0, 0, $4, $4)
-                 ON CONFLICT (shard) DO NOTHING",
-                &[&shard, &&fresh.0.0.to_be_bytes()[..], &&fresh.1.to_be_bytes()[..], &&nobody[..]],
-            )
-            .await?;
+    let (log_id, disk_id): ([u8; 16], [u8; 16]) = (rand::random(), rand::random());
+    let nobody = &[0_u8; 16][..];
+    let limit = session.statement_limit();
+    session.run_long("recover", async |client, _| {
+        let transaction = answer(limit, client.transaction()).await?;
+        let identity: [&(dyn ToSql + Sync); 4] = [&shard, &&log_id[..], &&disk_id[..], &nobody];
+        let insert = transaction.execute(
+            "INSERT INTO hivemind_journal.voter VALUES
+                 ($1, $2, $3, 0, $4, 0, '{}', '{}', '{}', '{}', false, 0, 0, $4, $4, 0, 0, $4, $4)
+             ON CONFLICT (shard) DO NOTHING",
+            &identity,
+        );
+        answer(limit, insert).await?;
         let select = format!("SELECT {VOTER_COLUMNS} FROM hivemind_journal.voter WHERE shard = $1 FOR UPDATE");
-        let row = transaction.query_one(&select, &[&shard]).await?;
+        let row = answer(limit, transaction.query_one(&select, &[&shard])).await?;
         let (control, recorded) = match (control(&row), tail(&row)) {
             (Ok(control), Ok(tail)) => (control, tail),
             (Err(reason), _) | (_, Err(reason)) => return Ok(Err(corrupt(Seq(0), reason))),
@@ -52,10 +53,10 @@ pub(super) fn recover(session: &mut Session, shard: i32) -> Result<Recovered, St
         let select = format!(
             "SELECT {ENTRY_COLUMNS} FROM hivemind_journal.entry WHERE shard = $1 AND seq > $2 ORDER BY seq LIMIT $3"
         );
-        let select = transaction.prepare(&select).await?;
+        let select = answer(limit, transaction.prepare(&select)).await?;
         let mut after = -1_i64;
         loop {
-            let rows = transaction.query(&select, &[&shard, &after, &RECOVERY_ROWS]).await?;
+            let rows = answer(limit, transaction.query(&select, &[&shard, &after, &RECOVERY_ROWS])).await?;
             for row in &rows {
                 let checked = entry(row).and_then(|entry| {
                     replay.promise(entry.epoch);
@@ -71,7 +72,7 @@ pub(super) fn recover(session: &mut Session, shard: i32) -> Result<Recovered, St
                 break;
             }
         }
-        transaction.commit().await?;
+        answer(limit, transaction.commit()).await?;
         let expected = replay.expected();
         Ok(match replay.finish() {
             Ok(recovered) if recovered.tail == recorded => Ok(recovered),
