@@ -3,8 +3,6 @@
 //!
 //! Deliberately absent: the answers. Some cancels therefore come too late, as in life.
 
-use std::collections::VecDeque;
-
 use anyhow::{Result, ensure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -23,8 +21,11 @@ const TAKERS: u64 = 2;
 /// First account; below it are accounts that people use by hand.
 const FIRST_ACCOUNT: u64 = 1_000;
 
-/// Ticks the price wanders from where it began, before it is drawn back.
+/// Ticks the price wanders from where it began, at the most.
 const WANDER_TICKS: i64 = 40;
+
+/// Requests on an instrument between two moves of its price, on average.
+const WANDER_EVERY: u32 = 32;
 
 /// Ticks between the middle and the worst quote.
 const QUOTE_TICKS: i64 = 12;
@@ -67,7 +68,7 @@ pub(crate) struct Flow {
     number: u64,
     accounts: u64,
     offsets: Vec<i64>,
-    open: VecDeque<Open>,
+    open: Vec<Open>,
 }
 
 /// An order believed to be open.
@@ -76,8 +77,11 @@ struct Open {
     account: u64,
     client_order_id: String,
     instrument: usize,
+    side: pb::Side,
     price: i64,
+    /// Total quantity, and how much of it is open.
     quantity: u64,
+    open: u64,
 }
 
 /// A mark for one run, eight hexadecimal digits drawn at random.
@@ -114,7 +118,7 @@ impl Market {
             number: 0,
             accounts: FIRST_ACCOUNT + connection as u64 * (MAKERS + TAKERS),
             offsets: vec![0; self.instruments.len()],
-            open: VecDeque::with_capacity(OPEN_MAX),
+            open: Vec::with_capacity(OPEN_MAX),
             market: self.clone(),
         }
     }
@@ -185,8 +189,11 @@ impl Flow {
         }
     }
 
-    /// Moves the middle by a tick at the most, back if it is far out.
+    /// Moves the middle by a tick now and then.
     fn wander(&mut self, instrument: usize) {
+        if self.random.random_range(0..WANDER_EVERY) > 0 {
+            return;
+        }
         let step = self.random.random_range(-1..=1);
         let offset = &mut self.offsets[instrument];
         *offset = (*offset + step).clamp(-WANDER_TICKS, WANDER_TICKS);
@@ -230,7 +237,11 @@ impl Flow {
         let quantity = self.quantity(instrument, price, 1);
         let account = self.accounts + self.random.random_range(0..MAKERS);
         let client_order_id = self.client_order_id();
-        self.open.push_back(Open { account, client_order_id: client_order_id.clone(), instrument, price, quantity });
+        let open = self.trade(instrument, side, price, quantity);
+        if open > 0 {
+            let client_order_id = client_order_id.clone();
+            self.open.push(Open { account, client_order_id, instrument, side, price, quantity, open });
+        }
         Command::Submit(pb::SubmitOrderRequest {
             account_id: account,
             client_order_id,
@@ -249,8 +260,9 @@ impl Flow {
         let side = self.side();
         let price = self.price(instrument, side, -QUOTE_TICKS);
         // One taker in ten sweeps several levels.
-        let factor = if self.random.random_range(0..10) == 0 { 12 } else { 2 };
+        let factor = if self.random.random_range(0..10) == 0 { 6 } else { 1 };
         let quantity = self.quantity(instrument, price, factor);
+        self.trade(instrument, side, price, quantity);
         let market = self.random.random_bool(0.3);
         let order_type = if market { pb::OrderType::Market } else { pb::OrderType::Limit };
         Command::Submit(pb::SubmitOrderRequest {
@@ -268,7 +280,13 @@ impl Flow {
     }
 
     fn cancel(&mut self) -> Command {
-        let Some(order) = self.farthest().and_then(|at| self.open.remove(at)) else { return self.make(0) };
+        match self.farthest() {
+            Some(order) => self.cancel_one(order),
+            None => self.make(0),
+        }
+    }
+
+    fn cancel_one(&mut self, order: Open) -> Command {
         Command::Cancel(pb::CancelOrderRequest {
             account_id: order.account,
             client_order_id: self.client_order_id(),
@@ -277,42 +295,82 @@ impl Flow {
         })
     }
 
-    /// Moves an order by a tick, or makes it smaller and so keeps its place.
+    /// Moves an order a tick towards the other side, or makes it smaller so that it keeps its place.
     fn replace(&mut self) -> Command {
-        let Some(mut order) = self.farthest().and_then(|at| self.open.remove(at)) else { return self.make(0) };
+        let Some(mut order) = self.farthest() else { return self.make(0) };
         let traded = &self.market.instruments[order.instrument];
-        if self.random.random_bool(0.5) {
-            order.price = traded.price(order.price.saturating_add(traded.tick));
+        let filled = order.quantity - order.open;
+        let smaller = traded.quantity(filled + order.open / 2, order.price);
+        let moved = self.random.random_bool(0.5) || smaller <= filled;
+        if moved {
+            let towards = if order.side == pb::Side::Sell { -traded.tick } else { traded.tick };
+            order.price = traded.price(order.price.saturating_add(towards));
+            order.quantity = traded.quantity(order.quantity, order.price);
         } else {
-            order.quantity = traded.quantity(order.quantity / 2, order.price);
+            order.quantity = smaller;
         }
-        let original = std::mem::take(&mut order.client_order_id);
-        order.client_order_id = self.client_order_id();
+        if order.quantity <= filled {
+            return self.cancel_one(order);
+        }
+        order.open = order.quantity - filled;
+        if moved {
+            order.open = self.trade(order.instrument, order.side, order.price, order.open);
+        }
         let command = Command::Replace(pb::ReplaceOrderRequest {
             account_id: order.account,
-            client_order_id: order.client_order_id.clone(),
+            client_order_id: self.client_order_id(),
             symbol: self.market.instruments[order.instrument].symbol.clone(),
-            target: Some(pb::replace_order_request::Target::OriginalClientOrderId(original.clone())),
+            target: Some(pb::replace_order_request::Target::OriginalClientOrderId(order.client_order_id.clone())),
             price: order.price,
             quantity: order.quantity,
         });
-        // Should the replace be refused, the order keeps its old name; it is not moved twice, only cancelled.
-        order.client_order_id = original;
-        self.open.push_back(order);
+        // It can still be named by the id of its submit, which holds even if the replace is refused.
+        if order.open > 0 {
+            self.open.push(order);
+        }
         command
     }
 
-    /// Of some open orders, the one farthest from the middle.
-    fn farthest(&mut self) -> Option<usize> {
+    /// Takes out, of some open orders, the one farthest from the middle.
+    fn farthest(&mut self) -> Option<Open> {
         if self.open.is_empty() {
             return None;
         }
-        let candidates: Vec<usize> =
-            (0..CANCEL_CANDIDATES).map(|_| self.random.random_range(0..self.open.len())).collect();
-        candidates.into_iter().max_by_key(|at| {
+        let candidates: [usize; CANCEL_CANDIDATES] =
+            std::array::from_fn(|_| self.random.random_range(0..self.open.len()));
+        let away = |at: &usize| {
             let order = &self.open[*at];
-            let ticks = order.price.abs_diff(self.middle(order.instrument));
-            ticks / self.market.instruments[order.instrument].tick.unsigned_abs()
-        })
+            let distance = order.price.abs_diff(self.middle(order.instrument));
+            distance / self.market.instruments[order.instrument].tick.unsigned_abs()
+        };
+        candidates.into_iter().max_by_key(away).map(|at| self.open.remove(at))
+    }
+
+    /// Trades an incoming order with the open ones as the exchange would if there were no other connections; gives
+    /// what is left of it.
+    fn trade(&mut self, instrument: usize, side: pb::Side, price: i64, mut quantity: u64) -> u64 {
+        let crosses = |order: &Open| {
+            order.instrument == instrument
+                && match side {
+                    pb::Side::Sell => order.side == pb::Side::Buy && order.price >= price,
+                    pb::Side::Buy | pb::Side::Unspecified => order.side == pb::Side::Sell && order.price <= price,
+                }
+        };
+        while quantity > 0 {
+            let crossing = self.open.iter().enumerate().filter(|(_, order)| crosses(order));
+            // The first of the best: orders stand in order of time.
+            let best = match side {
+                pb::Side::Sell => crossing.rev().max_by_key(|(_, order)| order.price),
+                pb::Side::Buy | pb::Side::Unspecified => crossing.min_by_key(|(_, order)| order.price),
+            };
+            let Some((at, _)) = best else { break };
+            let traded = quantity.min(self.open[at].open);
+            quantity -= traded;
+            self.open[at].open -= traded;
+            if self.open[at].open == 0 {
+                self.open.remove(at);
+            }
+        }
+        quantity
     }
 }

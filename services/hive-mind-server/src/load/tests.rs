@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use matching::Exchange;
+use types::{InstrumentId, OrderStatus, Place, RejectReason, Seq, ShardId, Symbol, Timestamp};
+use wire::convert::{self, InstrumentLookup};
 use wire::pb::marketdata::v1::{Instrument, InstrumentState, InstrumentStatus};
 use wire::pb::orders::v1 as pb;
 use wire::pb::orders::v1::order_session_request::Command;
@@ -130,4 +133,50 @@ fn numbers_as_people_read_them() {
     assert_eq!(decimal(-12_345, 2), "-123.45");
     assert_eq!(decimal(5, 3), "0.005");
     assert_eq!(decimal(7, 0), "7");
+}
+
+/// Numbers instruments in the order of their definition, as the exchange does.
+struct Defined(Vec<Symbol>);
+
+impl InstrumentLookup for Defined {
+    fn instrument_id(&self, symbol: &Symbol) -> Option<InstrumentId> {
+        let at = self.0.iter().position(|known| known == symbol)?;
+        u32::try_from(at).ok().map(InstrumentId)
+    }
+}
+
+#[test]
+fn an_exchange_finds_the_market_lively() {
+    let statuses = [instrument("A", |_| {}), instrument("B", |i| i.tick_size = 1)];
+    let mut exchange = Exchange::new(ShardId(0));
+    let (mut events, mut fills) = (Vec::new(), Vec::new());
+    let mut seq = 0;
+    let mut apply = |command: &types::Command| {
+        seq += 1;
+        (events.clear(), fills.clear());
+        let place = Place { seq: Seq(seq), ..Place::default() };
+        let outcome = exchange.apply(place, Timestamp(seq), command, &mut events, &mut fills);
+        (outcome, fills.len())
+    };
+    let definitions: Vec<_> = statuses.iter().filter_map(|status| status.instrument.as_ref()).collect();
+    for definition in &definitions {
+        let definition = convert::instrument("", definition).expect("valid");
+        assert_eq!(apply(&types::Command::DefineInstrument(definition)).0.status, OrderStatus::Done);
+    }
+    let lookup = Defined(definitions.iter().map(|definition| definition.symbol.parse().expect("valid")).collect());
+    let mut flow = Market::new(&statuses, 1, "run").expect("two are trading").flow(0);
+    let (mut trades, mut late) = (0, 0);
+    for client_seq in 0..50_000 {
+        let request = pb::OrderSessionRequest { client_seq, command: Some(flow.next_request()) };
+        let command = convert::session_command(&request, &lookup).expect("the market sends valid requests");
+        let (outcome, traded) = apply(&command);
+        trades += traded;
+        match outcome.reason {
+            None => {}
+            Some(RejectReason::OrderClosed | RejectReason::QuantityBelowFilled) => late += 1,
+            Some(reason) => panic!("{reason:?}: {command:?}"),
+        }
+    }
+    assert!(trades > 10_000, "{trades} trades");
+    assert!(late < 500, "{late} cancels and replaces came too late");
 }
