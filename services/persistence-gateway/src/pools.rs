@@ -19,7 +19,7 @@ type Sizes = Box<dyn Fn() -> (u32, u32) + Send + Sync>;
 
 /// Measures one pool.
 pub struct PoolGauge {
-    name: &'static str,
+    name: String,
     database: &'static str,
     max_size: u32,
     waiters: AtomicU32,
@@ -32,10 +32,10 @@ pub struct PoolGauge {
 impl PoolGauge {
     /// A gauge for a pool that has not opened a connection yet.
     #[must_use]
-    pub fn new(name: &'static str, database: &'static str, max_size: u32) -> Self {
+    pub fn new(name: impl Into<String>, database: &'static str, max_size: u32) -> Self {
         let waits = Histogram::new_with_bounds(1, WAIT_MAX_US, 2).expect("bounds and precision are valid constants");
         Self {
-            name,
+            name: name.into(),
             database,
             max_size,
             waiters: AtomicU32::new(0),
@@ -93,7 +93,7 @@ impl PoolStatus for PoolGauge {
             self.sizes.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or((0, 0), |sizes| sizes());
         Pool {
             service: "persistence".to_owned(),
-            name: self.name.to_owned(),
+            name: self.name.clone(),
             database: self.database.to_owned(),
             max_size: self.max_size,
             size,

@@ -118,9 +118,6 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceG
     let gauge = Arc::new(PoolGauge::new("history-read", database, readers));
     let reader = HistoryReader::new(&config, &context.data_dir, readers, Arc::clone(&gauge))?;
     context.pools.register(gauge);
-    let write_gauge = Arc::new(PoolGauge::new("history-write", database, 1));
-    context.pools.register(Arc::clone(&write_gauge) as Arc<dyn service_kit::PoolStatus>);
-
     let mut gateway = PersistenceGateway {
         voter: JournalVoter::default(),
         queries: HistoryQueries::new(reader.clone(), BTreeMap::new()),
@@ -139,10 +136,12 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceG
             .map_err(|source| BuildError::Journal { shard, source })?;
         let spawned = journal::spawn(shard, &context.name, storage, recovered)
             .map_err(|error| BuildError::System(error.to_string()))?;
+        let gauge = Arc::new(PoolGauge::new(format!("history-write-{shard}"), database, 1));
+        context.pools.register(Arc::clone(&gauge) as Arc<dyn service_kit::PoolStatus>);
         let projector = projector::spawn(ProjectorOptions {
             config: config.clone(),
             journal: spawned.handle.clone(),
-            writer: HistoryWriter::new(&config, &context.data_dir, Arc::clone(&write_gauge))?,
+            writer: HistoryWriter::new(&config, &context.data_dir, gauge)?,
             component: history.clone(),
         })
         .map_err(|error| BuildError::System(error.to_string()))?;

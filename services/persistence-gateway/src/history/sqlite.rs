@@ -26,6 +26,10 @@ use crate::pools::PoolGauge;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
+/// Held while a file is opened and migrated: the projectors of several shards share one, and SQLite has no lock that
+/// would make the second wait for the migration of the first.
+static OPENING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// How long a statement waits for a lock. Only checkpoints and other processes ever hold one against us.
 const BUSY: Duration = Duration::from_secs(5);
 /// Rows of one INSERT: enough to amortize a statement, and 64 rows of 20 columns are far from SQLite's limit of
@@ -88,6 +92,7 @@ impl SqliteWriter {
 
     async fn connection(&mut self) -> Result<&mut SqliteConnection, HistoryError> {
         if self.connection.is_none() {
+            let _alone = OPENING.lock().await;
             let options = SqliteConnectOptions::new()
                 .filename(&self.path)
                 .create_if_missing(true)

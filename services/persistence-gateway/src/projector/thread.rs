@@ -171,7 +171,9 @@ impl Work {
             self.snapshots.consider(&mut self.state).await?;
             if stop.is_cancelled() {
                 let until = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + LAST_WORDS);
-                if progress == Progress::CaughtUp || tokio::time::Instant::now() > until {
+                // What was committed while the step ran counts too.
+                let done = progress == Progress::CaughtUp && !self.commit.has_changed().unwrap_or(false);
+                if done || tokio::time::Instant::now() > until {
                     return Ok(());
                 }
             } else if progress == Progress::CaughtUp {

@@ -145,7 +145,7 @@ async fn wrong_requests_name_their_field() {
     let requests = tokio_stream::iter([pb::AppendRequest::default()]);
     let mut replies = gateway.journal().append(requests).await.unwrap().into_inner();
     let error = replies.next().await.unwrap().unwrap_err();
-    assert_eq!(ApiError::from_status(&error).field.as_deref(), Some("epoch"));
+    assert_eq!(ApiError::from_status(&error).field.as_deref(), Some("epoch.number"));
     gateway.stop().await;
 }
 
