@@ -152,7 +152,7 @@ async fn grpc_health_follows_the_components_and_wakes_watchers() {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, wanted_one).await.expect("the watcher is told")
+        tokio::time::timeout(PATIENCE, wanted_one).await.expect("the watcher is told");
     };
     settled(&mut watch, ServingStatus::Serving).await;
     settled(&mut whole, ServingStatus::Serving).await;

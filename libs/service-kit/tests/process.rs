@@ -5,6 +5,7 @@
 mod support;
 
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use service_kit::telemetry::{self, LogConfig, LogOutput};
 use service_kit::{AllocatorStats, MemoryAccounts, Shutdown};
@@ -63,7 +64,8 @@ fn sigterm_drains() {
             shutdown.draining().await;
             println!("draining, stopped: {}", shutdown.is_stopped());
             println!("again");
-            shutdown.stopped().await;
+            // A child that is not told ends all the same.
+            tokio::time::timeout(Duration::from_secs(30), shutdown.stopped()).await.expect("a second signal counts");
             println!("stopped");
         });
         return;
