@@ -30,8 +30,8 @@ impl Exchange {
             let entry = self.table.get(handle);
             sums.outcomes.push_back(digest::kept_outcome(&entry.request(), self.table.fills(handle)));
             if let Made::Closed(closed) = &entry.made {
-                let digest = digest::closed_order(entry.account, &entry.client_order_id, closed);
-                sums.closed = sums.closed.wrapping_add(digest);
+                let key = digest::request_key(entry.account, &entry.client_order_id);
+                sums.closed = sums.closed.wrapping_add(digest::closed_order(key, closed));
             }
         }
         digest::state(&self.header(), &sums)

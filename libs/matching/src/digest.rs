@@ -10,9 +10,11 @@
 //! | 1 | instrument | id, definition |
 //! | 2 | market | id, state, last price |
 //! | 3 | account limit | account, limit |
-//! | 4 | open order | id, request key, account, instrument, side, price, quantity, cumulative, leaves, priority, prevention, post-only |
+//! | 4 | open order | id, request key of its submit, account, instrument, side, price, quantity, cumulative, leaves, priority, prevention, post-only |
 //! | 5 | kept outcome | account, client id (36 bytes), payload hash, timestamp, place, outcome, number of fills, fold of the fills |
-//! | 6 | closed order | account, client id, status, instrument, side, price, quantity, cumulative |
+//! | 6 | closed order | request key, status, instrument, side, price, quantity, cumulative |
+//!
+//! A request key is XXH3-64 of account and client id (36 bytes).
 //!
 //! **Sums.** Instruments and markets, limits, open orders, closed orders are each summed up modulo 2^128, so that
 //! the sum is kept up to date by one addition and one subtraction per change. Kept outcomes stand in a queue whose
@@ -280,10 +282,10 @@ pub(crate) fn kept_outcome(request: &KeptRequest, fills: impl Iterator<Item = Fi
         .digest()
 }
 
-pub(crate) fn closed_order(account: AccountId, client_order_id: &ClientOrderId, closed: &ClosedOrder) -> u128 {
+/// `key` is the [`request_key`] of the order's submit.
+pub(crate) fn closed_order(key: u64, closed: &ClosedOrder) -> u128 {
     Layout::new(6)
-        .long(account.0)
-        .raw(client_order_id.padded())
+        .long(key)
         .word(closed.status)
         .short(closed.instrument.0)
         .word(closed.side)
@@ -423,7 +425,8 @@ pub fn snapshot_hash(snapshot: &Snapshot) -> StateHash {
         };
         sums.outcomes.push_back(kept_outcome(&request, entry.fills.iter().copied()));
         if let Some(closed) = &entry.closed {
-            sums.closed = sums.closed.wrapping_add(closed_order(entry.account, &entry.client_order_id, closed));
+            sums.closed =
+                sums.closed.wrapping_add(closed_order(request_key(entry.account, &entry.client_order_id), closed));
         }
     }
     let counts = [

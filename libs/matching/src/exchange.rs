@@ -71,18 +71,23 @@ impl Exchange {
     /// If the shard's number does not fit the 16 bits it has in an order id.
     #[must_use]
     pub fn new(shard: ShardId) -> Self {
+        Self::beginning_at(shard, 1)
+    }
+
+    /// The empty exchange of a shard whose orders are numbered from `next_order`.
+    pub(crate) fn beginning_at(shard: ShardId, next_order: u64) -> Self {
         assert!(shard.0 < SHARD_END, "shard numbers are below {SHARD_END}");
         Self {
             shard,
             now: Timestamp(0),
             rules: Rules::default(),
-            next_order: 1,
+            next_order,
             next_trade: 1,
             next_priority: 1,
             markets: Vec::new(),
             symbols: Vec::new(),
             books: Books::new(),
-            table: Table::new(),
+            table: Table::new(numbered(shard, next_order)),
             sums: Sums::new(),
         }
     }
@@ -101,6 +106,7 @@ impl Exchange {
         fills: &mut Vec<Fill>,
     ) -> Outcome {
         self.now = self.now.max(timestamp);
+        self.table.anticipate_retirement();
         let first_fill = fills.len();
         let mut output = Output { events, fills };
         let outcome = match command.request() {
@@ -218,7 +224,7 @@ impl Exchange {
     pub(crate) const fn order_id(&mut self) -> OrderId {
         let counter = self.next_order;
         self.next_order += 1;
-        OrderId((self.shard.0 as u64) << COUNTER_BITS | counter)
+        numbered(self.shard, counter)
     }
 
     /// The number for the next trade.
@@ -242,6 +248,11 @@ impl Exchange {
         }
         Ok(())
     }
+}
+
+/// The order id of a shard that has this counter.
+const fn numbered(shard: ShardId, counter: u64) -> OrderId {
+    OrderId((shard.0 as u64) << COUNTER_BITS | counter)
 }
 
 /// A refused request, and the order it was about as it is.

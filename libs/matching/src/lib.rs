@@ -31,6 +31,7 @@ mod index;
 mod ladder;
 mod limits;
 mod operator;
+mod order_index;
 #[cfg(feature = "test-util")]
 pub mod reference;
 mod restore;

@@ -119,10 +119,9 @@ impl Exchange {
         if counters.iter().any(|counter| !(1..=COUNTER_END).contains(counter)) || snapshot.next_priority == 0 {
             return Err(RestoreError::Counter);
         }
-        let mut exchange = Self::new(snapshot.shard);
+        let mut exchange = Self::beginning_at(snapshot.shard, snapshot.next_order);
         exchange.now = snapshot.now;
         exchange.rules = snapshot.rules;
-        exchange.next_order = snapshot.next_order;
         exchange.next_trade = snapshot.next_trade;
         exchange.next_priority = snapshot.next_priority;
         for (at, instrument) in snapshot.instruments.iter().enumerate() {

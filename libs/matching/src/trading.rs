@@ -127,7 +127,7 @@ impl Exchange {
     pub(crate) fn finish(&mut self, handle: u32, after: &OpenOrder, status: OrderStatus) {
         let entry = self.books.order(handle).entry;
         self.books.forget(handle);
-        self.table.close(entry, closed(after, status), &mut self.sums);
+        self.table.close(entry, after.key, closed(after, status), &mut self.sums);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::Exchange;
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
 use types::{
     AccountId, AccountLimit, Cancel, ClientOrderId, Command, Event, InstrumentId, InstrumentState,
     InstrumentStateChange, LogId, MassCancel, OrderId, OrderTarget, OrderType, Place, Price, Qty, Replace, Rules,
@@ -52,6 +53,8 @@ pub struct Workload {
     profile: Profile,
     setup: std::vec::IntoIter<Command>,
     open: Vec<Known>,
+    /// Where in `open` an order is.
+    places: BTreeMap<OrderId, usize>,
     /// The last accepted order, until it rests.
     incoming: Option<Known>,
     remembered: Vec<Command>,
@@ -71,6 +74,7 @@ impl Workload {
             setup: profile.setup().into_iter(),
             profile,
             open: Vec::new(),
+            places: BTreeMap::new(),
             incoming: None,
             remembered: Vec::new(),
             halted: None,
@@ -142,13 +146,14 @@ impl Workload {
                 Event::Canceled { order_id, .. } => self.update(*order_id, Qty::ZERO, None),
                 Event::Replaced(replaced) => {
                     self.update(replaced.order_id, replaced.leaves, None);
-                    if let Some(known) = self.open.iter_mut().find(|known| known.id == replaced.order_id) {
+                    if let Some(known) = self.places.get(&replaced.order_id).map(|at| &mut self.open[*at]) {
                         known.price = replaced.price;
                         known.client_order_id = replaced.client_order_id;
                     }
                 }
                 Event::Rested(rested) => {
                     if let Some(known) = self.incoming.take_if(|known| known.id == rested.order_id) {
+                        self.places.insert(known.id, self.open.len());
                         self.open.push(known);
                     }
                 }
@@ -159,13 +164,19 @@ impl Workload {
     }
 
     fn update(&mut self, id: OrderId, leaves: Qty, cumulative: Option<Qty>) {
+        let place = self.places.get(&id).copied();
         let incoming = self.incoming.as_mut().filter(|known| known.id == id);
-        if let Some(known) = incoming.or_else(|| self.open.iter_mut().find(|known| known.id == id)) {
+        if let Some(known) = incoming.or_else(|| place.map(|at| &mut self.open[at])) {
             known.leaves = leaves;
             known.cumulative = cumulative.unwrap_or(known.cumulative);
         }
-        if leaves.is_zero() {
-            self.open.retain(|known| known.id != id);
+        if leaves.is_zero()
+            && let Some(at) = self.places.remove(&id)
+        {
+            self.open.swap_remove(at);
+            if let Some(moved) = self.open.get(at) {
+                self.places.insert(moved.id, at);
+            }
         }
     }
 
@@ -207,20 +218,23 @@ impl Workload {
             let state = InstrumentState::Continuous;
             return Command::SetInstrumentState(InstrumentStateChange { instrument, state });
         }
-        // A full book is emptied rather than filled.
+        // A full book is emptied, a thin one filled.
         let crowded = self.open.len() >= self.profile.open_orders;
+        if self.open.len() < self.profile.open_orders * 9 / 10 && self.one_in(3) {
+            return Command::Submit(self.maker());
+        }
         match self.random.random_range(0..1000) {
-            0..200 if crowded => self.sweep(),
-            200..460 if crowded => self.cancel(),
+            0..100 if crowded => self.sweep(),
+            100..460 if crowded => self.cancel(),
             0..460 => Command::Submit(self.submit()),
             460..680 => self.cancel(),
             680..850 => self.replace(),
             850..870 => self.sweep(),
             870..876 => self.mass_cancel(),
-            876..930 => self.retry(),
-            930..955 => self.conflict(),
-            955..990 => self.invalid(),
-            990..994 if self.profile.operators => self.operator(),
+            876..910 => self.retry(),
+            910..950 if self.profile.faults => self.conflict(),
+            950..990 if self.profile.faults => self.invalid(),
+            990..994 if self.profile.faults => self.operator(),
             _ => Command::Submit(self.submit()),
         }
     }
@@ -251,17 +265,34 @@ impl Workload {
         }
     }
 
-    /// Makers stand behind the middle, a few ticks apart; one order in five reaches over.
+    /// An order that is meant to rest.
+    fn maker(&mut self) -> Submit {
+        let mut submit = self.submit();
+        let shape = self.profile.shape(submit.instrument);
+        let behind = self.random.random_range(0..shape.ticks) * shape.tick;
+        submit.order_type = OrderType::Limit;
+        submit.time_in_force = TimeInForce::GoodTillCancel;
+        submit.price.0 = match submit.side {
+            Side::Buy => shape.middle - behind,
+            Side::Sell => shape.middle + shape.tick + behind,
+        };
+        submit
+    }
+
+    /// Makers stand behind the middle, a few ticks apart; one order in three reaches over.
     fn price(&mut self, instrument: InstrumentId, side: Side) -> Price {
         let shape = self.profile.shape(instrument);
         if self.one_in(100) {
             return self.pick(&shape.far_prices);
         }
-        let behind = self.random.random_range(0..shape.ticks);
-        let over = if self.one_in(5) { self.random.random_range(0..shape.ticks) + 1 } else { 0 };
+        let ahead = if self.one_in(3) {
+            self.random.random_range(1..=shape.ticks)
+        } else {
+            -self.random.random_range(0..shape.ticks)
+        };
         let ticks = match side {
-            Side::Buy => over - behind,
-            Side::Sell => behind - over + 1,
+            Side::Buy => ahead,
+            Side::Sell => 1 - ahead,
         };
         Price(shape.middle + ticks * shape.tick)
     }
@@ -281,12 +312,15 @@ impl Workload {
         let reach = shape.ticks * shape.tick;
         submit.post_only = false;
         submit.order_type = self.pick(&[OrderType::Limit, OrderType::Market]);
-        submit.time_in_force = self.pick(&[TimeInForce::ImmediateOrCancel, TimeInForce::FillOrKill]);
+        submit.time_in_force = TimeInForce::ImmediateOrCancel;
+        if self.one_in(4) {
+            submit.time_in_force = TimeInForce::FillOrKill;
+        }
         submit.price.0 = match submit.side {
             Side::Buy => shape.middle + reach,
             Side::Sell => shape.middle - reach,
         };
-        submit.quantity = Qty(self.random.random_range(50..=500) * shape.lot);
+        submit.quantity = Qty(self.random.random_range(10..=self.profile.sweep_lots) * shape.lot);
         Command::Submit(submit)
     }
 
@@ -336,7 +370,7 @@ impl Workload {
             instrument: known.instrument,
             target: self.target(&known),
             price,
-            quantity: Qty(known.cumulative.0.saturating_add(leaves.0)),
+            quantity: if self.one_in(40) { known.cumulative } else { Qty(known.cumulative.0.saturating_add(leaves.0)) },
         })
     }
 
@@ -424,7 +458,7 @@ impl Workload {
                 Command::SetInstrumentState(InstrumentStateChange { instrument, state })
             }
             1 => {
-                let max_open_orders = self.pick(&[0, 3, 1000, 1000, 1000]);
+                let max_open_orders = self.pick(&[0, 10, 1000, 1000, 1000, 1000, 1000, 1000]);
                 Command::SetAccountLimit(AccountLimit { account: self.account(), max_open_orders })
             }
             2 => {

@@ -14,12 +14,14 @@ pub struct Profile {
     pub open_orders: usize,
     /// Ticks on each side of the middle over which orders spread.
     pub ticks: i64,
+    /// Most lots of an order that takes everything in its way.
+    pub sweep_lots: u64,
     /// Limits of the shard.
     pub rules: Rules,
     /// Time that passes once in a while, microseconds.
     pub pause_us: u64,
-    /// Whether states and limits change under way.
-    pub operators: bool,
+    /// Whether there are invalid and conflicting requests, and states and limits change under way.
+    pub faults: bool,
 }
 
 /// Where orders of one instrument are.
@@ -41,19 +43,20 @@ impl Profile {
             instruments: 4,
             open_orders: 40,
             ticks: 6,
+            sweep_lots: 100,
             rules: Rules { max_open_orders: 30, idempotency_window_us: 30_000, idempotency_capacity: 60 },
             pause_us: 20_000,
-            operators: true,
+            faults: true,
         }
     }
 
     /// One instrument and queues that are long for the slow exchange.
     #[must_use]
     pub fn deep() -> Self {
-        Self { instruments: 1, open_orders: 300, accounts: 12, ticks: 3, ..Self::small() }
+        Self { instruments: 1, open_orders: 300, accounts: 12, ticks: 3, sweep_lots: 1_500, ..Self::small() }
     }
 
-    /// A market as an exchange sees it: many accounts, books of thousands of orders, nothing changed by operators.
+    /// A market as an exchange sees it: many accounts, books of thousands of orders, no faults.
     #[must_use]
     pub fn market() -> Self {
         Self {
@@ -61,9 +64,10 @@ impl Profile {
             instruments: 1,
             open_orders: 5_000,
             ticks: 100,
+            sweep_lots: 500,
             rules: Rules { idempotency_capacity: 200_000, ..Rules::default() },
             pause_us: 1_000,
-            operators: false,
+            faults: false,
         }
     }
 
