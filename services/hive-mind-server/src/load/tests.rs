@@ -1,5 +1,8 @@
 //! The market keeps to its instruments' rules and repeats itself; the check notices what is wrong.
 
+mod against;
+mod node;
+
 use std::collections::BTreeSet;
 
 use matching::Exchange;
@@ -153,7 +156,8 @@ fn an_exchange_finds_the_market_lively() {
     let mut seq = 0;
     let mut apply = |command: &types::Command| {
         seq += 1;
-        (events.clear(), fills.clear());
+        events.clear();
+        fills.clear();
         let place = Place { seq: Seq(seq), ..Place::default() };
         let outcome = exchange.apply(place, Timestamp(seq), command, &mut events, &mut fills);
         (outcome, fills.len())
