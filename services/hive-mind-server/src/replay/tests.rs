@@ -19,6 +19,7 @@ use super::side::{PerSide, SIDES};
 use super::tally::Tally;
 use super::verify::{Findings, Verifier};
 
+mod answers;
 mod markets;
 mod real;
 

@@ -85,6 +85,25 @@ fn what_happens_out_of_view_is_made_up_for_when_it_comes_into_view() {
 }
 
 #[test]
+fn an_order_named_late_was_part_of_what_the_file_showed() {
+    // Of the unnamed 9 at 102.00, 4 turn out to be order 99.
+    let messages = "1.0,1,10,5,1010000,-1\n2.0,3,99,4,1020000,-1";
+    let (_, findings) =
+        play(messages, Some("1010000,5,990000,1,1020000,9,980000,1\n1010000,5,990000,1,1020000,5,980000,1"));
+    assert_eq!((findings.differences, findings.unexplained), (Vec::new(), 0));
+}
+
+#[test]
+fn what_left_out_of_view_is_not_what_the_messages_name_later() {
+    // Of the unnamed 9 at 101.00, which stand before order 10, 7 leave while order 11 hides them.
+    let messages = "1.0,1,10,5,1010000,-1\n2.0,1,11,1,1000000,-1\n3.0,3,11,1,1000000,-1\n4.0,3,10,5,1010000,-1";
+    let depth = "1010000,14,990000,1\n1000000,1,990000,1\n1010000,7,990000,1\n1010000,2,990000,1";
+    let (tally, findings) = play(messages, Some(depth));
+    assert_eq!((tally.messages.not_applied, findings.level_mismatches, findings.unexplained), (0, 0, 0));
+    assert_eq!(findings.causes.into_iter().collect::<Vec<_>>(), [(Cause::ChangedOutOfView, 1)]);
+}
+
+#[test]
 fn without_a_book_file_numbers_tell_when_an_unseen_order_was_entered() {
     // Order 3 stood before; order 15 was entered out of view after 14, before 16, and is the second in line.
     let messages = "\
