@@ -63,6 +63,23 @@ fn the_length_of_segments_may_change() {
     assert_eq!(storage.log().read(Seq(30), Seq(130), PLENTY).unwrap(), log[29..130]);
 }
 
+/// Half a segment is written, so the next one is being made; it must not be lost or used under a wrong name.
+#[test]
+fn recovering_again_while_a_segment_is_prepared() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut storage = open(directory.path(), 64 << 10).unwrap();
+    let log_id = storage.recover().unwrap().control.log_id;
+    let mut tail = Tail::default();
+    for _ in 0..6 {
+        for _ in 0..5 {
+            let next = unit(log_id, epoch(1), &tail, &[&[3; 10_000]]);
+            storage.write(&next).unwrap();
+            tail = next.entries[0].tail();
+        }
+        assert_eq!(storage.recover().unwrap().tail, tail);
+    }
+}
+
 #[test]
 fn trimming_removes_files_but_never_the_last() {
     let directory = tempfile::tempdir().unwrap();

@@ -134,6 +134,14 @@ impl Preparer {
             .ok();
     }
 
+    /// Forgets a segment that is being made, after waiting for it: nothing must write under its name any more.
+    pub(super) fn discard(&mut self) {
+        if let Some(running) = self.running.take() {
+            // Whether it failed no longer matters.
+            let _ = running.join();
+        }
+    }
+
     /// A durable, empty segment with room for `needed` bytes of records.
     pub(super) fn take(&mut self, first_record: u64, needed: u64) -> Result<Segment, StoreError> {
         let len = segment_len(self.usual_len, needed);
@@ -159,10 +167,8 @@ impl Preparer {
 
 impl Drop for Preparer {
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            // A thread left alone could still be writing when the directory is opened again.
-            let _ = running.join();
-        }
+        // A thread left alone could still be writing when the directory is opened again.
+        self.discard();
     }
 }
 

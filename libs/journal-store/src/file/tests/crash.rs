@@ -43,12 +43,9 @@ fn kill_at_every_operation() {
         let disk = SimDisk::new();
         disk.fail_at(at, Fault::PowerLoss);
         let run = run(&disk);
-        // The process is gone, the page cache is not; then the power goes after all, at the next recovery.
+        // The process is gone, the page cache is not; then the power goes after all.
         run.check(&disk.after_kill(), &|| format!("kill at {at}"));
-        let killed = disk.after_kill();
-        if open(&killed).recover().is_ok() {
-            run.check(&killed.after_power_loss(Survivors::Nothing), &|| format!("kill at {at}, then power loss"));
-        }
+        run.check_kept(&disk.after_kill(), &|| format!("kill at {at}, then power loss"));
     }
 }
 
@@ -83,6 +80,7 @@ fn errors_at_every_operation() {
             let run = run(&disk);
             let what = || format!("{fault:?} at {at}, {:?}", disk.log().get(usize::try_from(at).expect("small")));
             run.check(&disk.after_kill(), &what);
+            run.check_kept(&disk.after_kill(), &what);
             for survivors in survivors(4) {
                 run.check(&disk.after_power_loss(survivors), &what);
             }

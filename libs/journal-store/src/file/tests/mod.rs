@@ -17,7 +17,7 @@ use super::layout::SEGMENT_MIN;
 use super::{FileStorage, Preparation};
 use crate::conformance::{epoch, extend, truncating, unit};
 use crate::{Storage, StoreError};
-use sim::SimDisk;
+use sim::{SimDisk, Survivors};
 
 /// One change.
 #[derive(Clone, Copy, Debug)]
@@ -211,6 +211,18 @@ fn assert_out_of_service(storage: &mut FileStorage, state: &Expected) {
 }
 
 impl Run {
+    /// What a recovery found after a kill is relied upon from then on, so it must outlive a power loss, even if only
+    /// the page cache had it before.
+    fn check_kept(&self, disk: &SimDisk, context: &dyn Fn() -> String) {
+        let mut storage = open(disk);
+        let found = storage.recover().unwrap_or_else(|error| panic!("{}: {error}", context()));
+        // Before the storage is closed, which syncs once more.
+        let disk = disk.after_power_loss(Survivors::Nothing);
+        drop(storage);
+        assert_eq!(recovered(&disk).1, found, "{}", context());
+        self.check(&disk, context);
+    }
+
     /// Recovers `disk` and checks that nothing acknowledged is missing and nothing torn is there; then that the
     /// storage goes on, and that what was cut stays away.
     fn check(&self, disk: &SimDisk, context: &dyn Fn() -> String) {
