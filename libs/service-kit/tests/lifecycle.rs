@@ -80,6 +80,25 @@ async fn a_second_signal_does_not_wait() {
     assert!(matches!(error, NodeError::DrainTimeout { name: "engine" }), "{error}");
 }
 
+#[tokio::test]
+async fn a_node_that_is_dropped_leaves_nothing_running() {
+    let (node, mut seen) = node_of(options("dropped"), &[("engine", Ending::Orderly)]).await;
+    assert_eq!(support::get(node.at.admin, "/livez").await.status, 200);
+    node.end.abort();
+    assert!(node.end.await.unwrap_err().is_cancelled());
+    let gone = async {
+        assert_eq!(seen.recv().await, None, "the service was not drained");
+        for at in [node.at.grpc, node.at.admin, node.at.metrics] {
+            // The sockets close when the aborted tasks are collected.
+            while tokio::net::TcpStream::connect(at).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    // Ends a test that would otherwise wait for ever.
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("nothing runs and nothing listens");
+}
+
 #[test]
 fn a_data_directory_has_one_process() {
     let dir = tempfile::tempdir().unwrap();

@@ -126,6 +126,19 @@ async fn both_reflections_describe_every_service() {
             }
         }};
     }
+    use tonic_reflection::pb::v1;
+    let details = v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1::server_reflection_request::MessageRequest::FileContainingSymbol(
+            "google.rpc.BadRequest".to_owned(),
+        )),
+    };
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(node.channel());
+    let mut answers = client.server_reflection_info(tokio_stream::once(details)).await.unwrap().into_inner();
+    match answers.next().await.unwrap().unwrap().message_response {
+        Some(v1::server_reflection_response::MessageResponse::FileDescriptorResponse(_)) => {}
+        other => panic!("tools must be able to show the details of an error: {other:?}"),
+    }
     for (version, listed) in [("v1", listed!(v1)), ("v1alpha", listed!(v1alpha))] {
         assert_eq!(expected.difference(&listed).collect::<Vec<_>>(), Vec::<&String>::new(), "{version}");
     }

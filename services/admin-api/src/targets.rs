@@ -104,5 +104,5 @@ fn explain(status: &Status) -> String {
         }
         source = error.source();
     }
-    format!("{:?}: {text}", status.code())
+    if text.is_empty() { format!("{:?}", status.code()) } else { format!("{:?}: {text}", status.code()) }
 }

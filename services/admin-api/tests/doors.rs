@@ -266,6 +266,52 @@ async fn memory_agrees_with_the_kernel_and_tells_whether_sites_are_sampled() {
     door.stop().await;
 }
 
+/// Scripts and dashboards read these names. Adding one is fine, and is added here; none may go.
+#[tokio::test]
+async fn the_fields_of_every_answer_keep_their_names() {
+    let own = trading("door");
+    own.memory.set_allocator(service_kit::memory::jemalloc);
+    own.pools.register(Arc::new(FixedPool("history", 2)));
+    let keeper = serve(context("keeper", "x"), vec![Box::new(Coordinator(status(Some("door"), true)))]).await;
+    let door = admin(own, vec![], keeper.channel()).await;
+    let health = get(door.at.admin, "/health").await.json;
+    let consensus = get(door.at.admin, "/health/consensus").await.json;
+    let pools = get(door.at.admin, "/admin/database/pool-status").await.json;
+    let memory = get(door.at.admin, "/admin/memory-profile").await.json;
+    let component = "details error instance latency_us service since status";
+    let answer = "error instance latency_us services target";
+    let shard = "applied_index commit_index leader_address leader_id lease_ttl_ms shard term";
+    let profile = "allocator components hint profiling_enabled rss";
+    for (value, expected) in [
+        (&health, "components instance instances reasons role status uptime_ms version"),
+        (&health["components"]["persistence"], component),
+        (&health["instances"][0]["components"]["persistence"], component),
+        (&health["instances"][0], &*format!("components draining {answer} status version")),
+        (
+            &consensus,
+            "applied_index commit_index instance latency_us leader_id lease_ttl_ms node_id reason role service shards \
+             status store term",
+        ),
+        (&consensus["shards"][0], shard),
+        (&consensus["store"], "endpoints failsafe_since healthy kind"),
+        (&consensus["store"]["endpoints"][0], "address error healthy latency_us"),
+        (&pools, "instances pools total"),
+        (&pools["instances"][0], answer),
+        (&memory, &*format!("{profile} instances")),
+        (&memory["instances"][0], &*format!("{answer} memory")),
+        (&memory["instances"][0]["memory"], profile),
+        (&memory["allocator"], "active allocated mapped name resident retained"),
+    ] {
+        let mut names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut expected: Vec<&str> = expected.split(' ').collect();
+        names.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
+    door.stop().await;
+    keeper.stop().await;
+}
+
 #[tokio::test]
 async fn wrong_requests_are_the_callers_fault() {
     let door = admin(trading("door"), vec![], nobody().await).await;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use wire::transport::InProcessListener;
 
 use super::{Node, NodeError, admin, grpc, grpc_health};
@@ -18,11 +18,11 @@ use crate::{Service, Shutdown};
 /// How long an abandoned service may take to notice that it was.
 const ABANDON_GRACE: Duration = Duration::from_millis(500);
 
-/// A service that is running.
+/// A service that is running. Ends with the node, also if that is dropped instead of stopped.
 struct Running {
     name: &'static str,
     shutdown: Shutdown,
-    task: JoinHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 /// Somebody has ended.
@@ -58,11 +58,8 @@ pub(super) async fn run(
     if let Some(listener) = in_process {
         doors.open("in-process", grpc::serve_in_process(listener, routes, close.clone()));
     }
-    let background = [
-        tokio::spawn(upkeep(options.exporter)).abort_handle(),
-        tokio::spawn(grpc_health::follow(context.components.clone(), reporter.clone(), close.clone())).abort_handle(),
-    ];
-    let _background = AbortOnDrop(background.to_vec());
+    let follow = grpc_health::follow(context.components.clone(), reporter.clone(), close.clone());
+    let _background = [tokio::spawn(upkeep(options.exporter)), tokio::spawn(follow)].map(AbortOnDropHandle::new);
     tracing::info!(node = context.name, grpc = %listen.grpc, admin = %listen.admin, metrics = %listen.metrics, "listening");
     let running: Vec<Running> = services.into_iter().map(|service| start(service, &ends)).collect();
 
@@ -112,7 +109,7 @@ fn start(service: Box<dyn Service>, ends: &mpsc::Sender<End>) -> Running {
             ends.send(End { name, error }).await.ok();
         }
     });
-    Running { name, shutdown, task }
+    Running { name, shutdown, task: AbortOnDropHandle::new(task) }
 }
 
 /// Lets a service finish, until the deadline or until the node is told to stop at once.
@@ -134,10 +131,10 @@ async fn drain(service: Running, deadline: Instant, node: &Shutdown) -> Result<(
     Err(NodeError::DrainTimeout { name })
 }
 
-/// The servers of a node.
+/// The servers of a node. A node that is dropped while serving leaves nothing listening.
 struct Doors {
     ends: mpsc::Sender<End>,
-    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    tasks: Vec<(&'static str, AbortOnDropHandle<()>)>,
 }
 
 impl Doors {
@@ -152,7 +149,7 @@ impl Doors {
             };
             ends.send(End { name: door, error: Some(error) }).await.ok();
         });
-        self.tasks.push((door, task));
+        self.tasks.push((door, AbortOnDropHandle::new(task)));
     }
 
     /// Waits for open calls, and ends those that are left at the deadline.
@@ -163,21 +160,6 @@ impl Doors {
                 task.abort();
             }
         }
-    }
-}
-
-impl Drop for Doors {
-    /// A node that is dropped while serving leaves nothing listening.
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(|(_, task)| task.abort());
-    }
-}
-
-struct AbortOnDrop(Vec<AbortHandle>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
     }
 }
 
