@@ -1,1 +1,166 @@
-fn main() {}
+//! The binary: reads the command line and hands over.
+//!
+//! Deliberately absent: logic. Services are composed in `run`, loads are in `demo`, `bench` and `replay`.
+
+mod bench;
+mod cli;
+mod config;
+mod demo;
+mod load;
+mod output;
+mod replay;
+mod run;
+mod temporary;
+mod verify;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use service_kit::Shutdown;
+use service_kit::metrics::Exporter;
+use service_kit::node::{Listen, NodeError};
+use service_kit::telemetry::{self, LogConfig, LogFormat, LogOutput};
+
+use crate::cli::{
+    BenchArguments, Cli, Command, ConfigCommand, DemoArguments, EXIT_CONFIGURATION, EXIT_DIFFERENCE, EXIT_FAILURE,
+    EXIT_OK, Output, ReplayArguments, RunArguments,
+};
+use crate::config::ServerConfig;
+use crate::run::{Composed, Role};
+use crate::temporary::{LoadTarget, TemporaryNode};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let code = dispatch(cli.command).unwrap_or_else(|error| {
+        let code = match error.downcast_ref::<NodeError>() {
+            Some(node) => node.exit_code(),
+            None if error.is::<Misconfigured>() => EXIT_CONFIGURATION,
+            None => EXIT_FAILURE,
+        };
+        output::error(&error);
+        code
+    });
+    ExitCode::from(code)
+}
+
+/// Marks errors of the configuration, which have an exit code of their own.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used")]
+struct Misconfigured;
+
+fn dispatch(command: Command) -> Result<u8> {
+    match command {
+        Command::Run(arguments) => run_services(&arguments),
+        Command::Demo(arguments) => load_runtime()?.block_on(demo_command(arguments)),
+        Command::Bench(arguments) => load_runtime()?.block_on(bench_command(arguments)),
+        Command::Replay(arguments) => load_runtime()?.block_on(replay_command(arguments)),
+        Command::Verify(arguments) => {
+            let loaded = ServerConfig::load(arguments.file.config.as_deref()).context(Misconfigured)?;
+            verify::run(loaded.value, arguments.data_dir, arguments.output)
+        }
+        Command::Config(ConfigCommand::Validate(file)) => {
+            ServerConfig::load(file.config.as_deref()).context(Misconfigured)?;
+            output::line("the configuration can be used");
+            Ok(EXIT_OK)
+        }
+        Command::Config(ConfigCommand::Show { file, output }) => {
+            let loaded = ServerConfig::load(file.config.as_deref()).context(Misconfigured)?;
+            output::configuration(&loaded, output)?;
+            Ok(EXIT_OK)
+        }
+        Command::Version { output } => {
+            output::version(output)?;
+            Ok(EXIT_OK)
+        }
+    }
+}
+
+fn run_services(arguments: &RunArguments) -> Result<u8> {
+    let mut config = ServerConfig::load(arguments.file.config.as_deref()).context(Misconfigured)?.value;
+    if let Some(directory) = &arguments.data_dir {
+        config.node.data_dir.clone_from(directory);
+    }
+    let roles = Role::parse(&arguments.roles).context(Misconfigured)?;
+    telemetry::init(&config.log, LogOutput::Stdout).context(Misconfigured)?;
+    telemetry::abort_on_panic();
+    let runtime = runtime(config.node.worker_threads)?;
+    runtime.block_on(async {
+        // The work runs on the runtime's own threads: the main thread would add a wake-up to everything it does.
+        tokio::spawn(async move {
+            let shutdown = Shutdown::new();
+            shutdown.on_signals()?;
+            let name = config.node.name.clone();
+            let composed = Composed::new(config, &roles, Exporter::install()?).await?;
+            let addresses = composed.addresses();
+            tracing::info!(
+                node = name,
+                version = env!("CARGO_PKG_VERSION"),
+                roles = arguments_roles(&roles),
+                grpc = %addresses.grpc,
+                admin = %addresses.admin,
+                metrics = %addresses.metrics,
+                "hive mind is starting"
+            );
+            composed.serve(shutdown).await?;
+            tracing::info!("hive mind has stopped");
+            Ok(EXIT_OK)
+        })
+        .await?
+    })
+}
+
+fn arguments_roles(roles: &std::collections::BTreeSet<Role>) -> String {
+    roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(",")
+}
+
+async fn demo_command(arguments: DemoArguments) -> Result<u8> {
+    let listen = if arguments.keep { Listen::default() } else { Listen::any_port() };
+    let node = TemporaryNode::start(listen, None).await?;
+    let report = demo::run(arguments.demo, node.channel()?).await?;
+    output::report(&report, arguments.output, demo::print_table)?;
+    if arguments.output == Output::Table {
+        output::ways_in(node.addresses, arguments.keep);
+    }
+    if arguments.keep {
+        node.serve_until_signal().await?;
+    } else {
+        node.stop().await?;
+    }
+    Ok(EXIT_OK)
+}
+
+async fn bench_command(arguments: BenchArguments) -> Result<u8> {
+    let target = LoadTarget::new(arguments.target.target.as_deref(), arguments.directory.as_deref()).await?;
+    let report = bench::run(arguments.bench, || target.channel(), target.directory()).await?;
+    target.stop().await?;
+    output::report(&report, arguments.target.output, bench::print_table)?;
+    Ok(if report.lost == 0 { EXIT_OK } else { EXIT_DIFFERENCE })
+}
+
+async fn replay_command(arguments: ReplayArguments) -> Result<u8> {
+    let target = LoadTarget::new(arguments.target.target.as_deref(), None).await?;
+    let report = replay::run(arguments.replay, target.channel()?).await?;
+    target.stop().await?;
+    output::report(&report, arguments.target.output, replay::print_table)?;
+    Ok(if report.unexplained == 0 { EXIT_OK } else { EXIT_DIFFERENCE })
+}
+
+/// For commands whose standard output is their result: logs go to standard error, warnings and worse only.
+fn load_runtime() -> Result<tokio::runtime::Runtime> {
+    let log = LogConfig { level: "warn".to_owned(), format: LogFormat::Human };
+    telemetry::init(&log, LogOutput::Stderr)?;
+    telemetry::abort_on_panic();
+    runtime(0)
+}
+
+fn runtime(worker_threads: usize) -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if worker_threads > 0 {
+        builder.worker_threads(worker_threads);
+    }
+    builder.enable_all().thread_name("worker").build().context("cannot start the runtime")
+}

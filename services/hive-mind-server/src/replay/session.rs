@@ -184,7 +184,8 @@ impl Desk {
         ensure!(book_seq == self.book_seq + 1, "book change {book_seq} follows {}", self.book_seq);
         ensure!(
             made_by.as_ref() == place,
-            "somebody else trades in this book ({made_by:?} instead of {place:?}); it must be the run's own"
+            "somebody else changed the book of {}; it must be the run's own",
+            self.writer.symbol
         );
         self.book_seq = book_seq;
         self.verifier.change_book(&bids, &asks);

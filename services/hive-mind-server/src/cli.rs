@@ -1,0 +1,151 @@
+//! The command line: what there is, and the exit codes.
+//!
+//! Deliberately absent: what the commands do.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Success.
+pub(crate) const EXIT_OK: u8 = 0;
+/// Something failed; the error says what.
+pub(crate) const EXIT_FAILURE: u8 = 1;
+/// The configuration is wrong. (Wrong usage of the command line is 2, by clap.)
+pub(crate) const EXIT_CONFIGURATION: u8 = 3;
+/// `verify` found a difference, or `bench` or `replay` missed something that was acknowledged.
+pub(crate) const EXIT_DIFFERENCE: u8 = 4;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 success; 1 failure; 2 wrong usage; 3 wrong configuration; 4 a check found a difference;
+10 the journal is damaged; 11 the journal could not be written.
+Every key of the configuration can be set by the environment: HIVE__LISTEN__GRPC=127.0.0.1:8080.";
+
+/// An order engine: takes orders over gRPC, makes them durable, matches them, answers.
+#[derive(Debug, Parser)]
+#[command(name = "hive-mind-server", version, about, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs services, all four by default, until SIGTERM or Ctrl-C.
+    Run(RunArguments),
+    /// Shows a seeded market being traded on a node of its own.
+    Demo(DemoArguments),
+    /// Puts an open-loop load on a node and checks afterwards that nothing acknowledged is missing.
+    Bench(BenchArguments),
+    /// Drives real order flow in the LOBSTER format through a node and compares the books.
+    Replay(ReplayArguments),
+    /// Replays the journal of a stopped node and compares history row by row.
+    Verify(VerifyArguments),
+    /// What is configured.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// What this program is.
+    Version {
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document on stdout and nothing else there.
+    Json,
+}
+
+/// Where the configuration comes from.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigFile {
+    /// TOML file; without one, the defaults and the environment.
+    #[arg(long, value_name = "FILE", env = "HIVE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Services to run, by commas: order-engine, consensus-coordinator, persistence-gateway, admin-api, or all.
+    #[arg(long, value_name = "ROLES", default_value = "all")]
+    pub(crate) roles: String,
+    /// Directory for everything the node keeps; wins over the configuration.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Which node a load goes to.
+#[derive(Args, Debug)]
+pub(crate) struct Target {
+    /// gRPC address of a running node, http://host:port; without one, a temporary node is started.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) target: Option<String>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArguments {
+    #[command(flatten)]
+    pub(crate) demo: crate::demo::Arguments,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// Leave the node running on the usual ports until Ctrl-C.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArguments {
+    #[command(flatten)]
+    pub(crate) bench: crate::bench::Arguments,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Directory on the disk to measure; a temporary node is started below it. The system's temporary directory if
+    /// not given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArguments {
+    #[command(flatten)]
+    pub(crate) replay: crate::replay::Arguments,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArguments {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Data directory of the stopped node; wins over the configuration.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Says whether a node would start with it.
+    Validate(ConfigFile),
+    /// Prints every key with its value and where that comes from.
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}

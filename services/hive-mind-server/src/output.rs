@@ -1,0 +1,86 @@
+//! What goes to standard output and standard error: results for people or as one JSON document, errors with their
+//! causes. The only file of the binary that prints outside of the loads' own tables.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the binary prints")]
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::json;
+use service_kit::config::Loaded;
+use service_kit::node::Listen;
+
+use crate::cli::Output;
+use crate::config::ServerConfig;
+
+/// An error and everything that led to it, on one line of standard error.
+pub(crate) fn error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+/// A line for people.
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}
+
+/// A result as one JSON document.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// A result, as asked for.
+pub(crate) fn report<R: Serialize>(report: &R, output: Output, table: impl FnOnce(&R)) -> Result<()> {
+    match output {
+        Output::Json => json(report),
+        Output::Table => {
+            table(report);
+            Ok(())
+        }
+    }
+}
+
+/// Every key with its value and origin.
+pub(crate) fn configuration(loaded: &Loaded<ServerConfig>, output: Output) -> Result<()> {
+    let entries = loaded.entries();
+    if output == Output::Json {
+        let rows: Vec<_> =
+            entries.iter().map(|e| json!({"key": e.key, "value": e.value, "origin": e.origin.to_string()})).collect();
+        return json(&rows);
+    }
+    let width = entries.iter().map(|e| e.key.len()).max().unwrap_or(0);
+    for entry in entries {
+        println!("{:width$} = {}  # {}", entry.key, entry.value, entry.origin);
+    }
+    Ok(())
+}
+
+/// What this program is.
+pub(crate) fn version(output: Output) -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    match output {
+        Output::Json => json(&json!({"name": "hive-mind-server", "version": version})),
+        Output::Table => {
+            println!("hive-mind-server {version}");
+            Ok(())
+        }
+    }
+}
+
+/// How to reach the node that was just shown, or one like it.
+pub(crate) fn ways_in(addresses: Listen, running: bool) {
+    if running {
+        println!("\nThe node is still running; Ctrl-C ends it and removes its directory. From another terminal:");
+    } else {
+        println!(
+            "\nThe node has ended. Start one on the usual ports with `hive-mind-server demo --keep` or `run`, then:"
+        );
+    }
+    let addresses = if running { addresses } else { Listen::default() };
+    let Listen { grpc, admin, metrics } = addresses;
+    println!("  grpcurl -plaintext {grpc} list");
+    println!(
+        "  grpcurl -plaintext -d '{{\"symbol\":\"BTC-USD\"}}' {grpc} hivemind.marketdata.v1.MarketDataService/GetBook"
+    );
+    println!("  curl -s http://{admin}/health");
+    println!("  curl -s http://{metrics}/metrics | grep trading_operation_duration");
+    println!("  hive-mind-server bench --target http://{grpc} --rate 500 --duration 10");
+}
