@@ -6,8 +6,8 @@ use crate::limits;
 use crate::table::Made;
 use crate::trading::{self, Taken};
 use types::{
-    AccountId, Cancel, CancelCause, Event, InstrumentId, InstrumentState, MassCancel, OrderId, OrderStatus,
-    OrderTarget, Outcome, Qty, RejectReason, Replace, ReplaceEvent,
+    AccountId, Cancel, CancelCause, ClientOrderId, Command, Event, InstrumentId, InstrumentState, MassCancel, OrderId,
+    OrderStatus, OrderTarget, Outcome, Qty, RejectReason, Replace, ReplaceEvent,
 };
 
 /// Answers about an order carry what is known of it, refusals too.
@@ -141,12 +141,11 @@ impl Exchange {
     /// The open order that a request means.
     fn find_open(&self, account: AccountId, instrument: InstrumentId, target: OrderTarget) -> Result<u32, Refusal> {
         let unknown = Refusal::plain(RejectReason::UnknownOrder);
-        let order_id = match target {
-            OrderTarget::OrderId(id) => Some(id),
+        let entry = match target {
+            OrderTarget::OrderId(id) => self.table.find_order(id),
             OrderTarget::ClientOrderId(id) => self.named(account, &id),
         };
-        let entry = order_id.and_then(|id| self.table.find_order(id)).ok_or(unknown)?;
-        let entry = self.table.get(entry);
+        let entry = self.table.get(entry.ok_or(unknown)?);
         if entry.account != account {
             return Err(unknown);
         }
@@ -154,7 +153,7 @@ impl Exchange {
             Made::Open(handle) if self.books.order(handle).open.instrument == instrument => Ok(handle),
             Made::Closed(closed) if closed.instrument == instrument => Err(Refusal {
                 reason: RejectReason::OrderClosed,
-                order_id: order_id.unwrap_or_default(),
+                order_id: entry.names().unwrap_or_default(),
                 cumulative: closed.cumulative,
                 leaves: Qty::ZERO,
             }),
@@ -162,9 +161,27 @@ impl Exchange {
         }
     }
 
-    /// The order that a client id of an account names.
-    pub(crate) fn named(&self, account: AccountId, id: &types::ClientOrderId) -> Option<OrderId> {
-        let entry = self.table.find(digest::request_key(account, id), account, id)?;
-        self.table.get(entry).names()
+    /// The submit of the order that a client id of an account names.
+    pub(crate) fn named(&self, account: AccountId, id: &ClientOrderId) -> Option<u32> {
+        let handle = self.table.find(digest::request_key(account, id), account, id)?;
+        let entry = self.table.get(handle);
+        match entry.made {
+            Made::Open(_) | Made::Closed(_) => Some(handle),
+            Made::Nothing => self.table.find_order(entry.names()?),
+        }
+    }
+
+    /// Begins to load what the command will look for, so that several waits pass side by side. Without it a command
+    /// waits for memory three or four times, one after the other.
+    pub(crate) fn anticipate(&self, command: &Command) {
+        let (account, target) = match command {
+            Command::Cancel(cancel) => (cancel.account, cancel.target),
+            Command::Replace(replace) => (replace.account, replace.target),
+            _ => return,
+        };
+        match target {
+            OrderTarget::OrderId(id) => self.table.touch_order(id),
+            OrderTarget::ClientOrderId(id) => self.table.touch_request(digest::request_key(account, &id)),
+        }
     }
 }

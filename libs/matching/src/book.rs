@@ -9,6 +9,7 @@ use types::{AccountId, InstrumentId, Price, Qty, SelfTradePrevention, Side};
 
 /// An open order and its places.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(crate) struct Order {
     pub(crate) open: OpenOrder,
     /// Its submit in the idempotency table.

@@ -107,6 +107,7 @@ impl Exchange {
     ) -> Outcome {
         self.now = self.now.max(timestamp);
         self.table.anticipate_retirement();
+        self.anticipate(command);
         let first_fill = fills.len();
         let mut output = Output { events, fills };
         let outcome = match command.request() {

@@ -117,7 +117,11 @@ impl Exchange {
     /// An order by its number: an open one, or a closed one whose submit is still in the idempotency table.
     #[must_use]
     pub fn order(&self, id: OrderId) -> Option<OrderView> {
-        let entry = self.table.get(self.table.find_order(id)?);
+        self.show_order(self.table.find_order(id)?)
+    }
+
+    fn show_order(&self, entry: u32) -> Option<OrderView> {
+        let entry = self.table.get(entry);
         let request = entry.request();
         let (status, instrument, side, price, quantity, cumulative, leaves) = match entry.made {
             Made::Nothing => return None,
@@ -128,7 +132,7 @@ impl Exchange {
             Made::Closed(c) => (c.status, c.instrument, c.side, c.price, c.quantity, c.cumulative, Qty::ZERO),
         };
         Some(OrderView {
-            order_id: id,
+            order_id: request.outcome.order_id,
             account: request.account,
             client_order_id: request.client_order_id,
             instrument,
@@ -146,7 +150,7 @@ impl Exchange {
     /// An order by the client id of its submit, or of an accepted replace or cancel of it; as [`Self::order`].
     #[must_use]
     pub fn order_by_client_id(&self, account: AccountId, id: &ClientOrderId) -> Option<OrderView> {
-        self.order(self.named(account, id)?)
+        self.show_order(self.named(account, id)?)
     }
 
     /// Number of orders in the books.

@@ -8,6 +8,7 @@
 mod profile;
 
 pub use self::profile::Profile;
+use self::profile::Shape;
 use crate::Exchange;
 use rand::Rng;
 use rand::SeedableRng;
@@ -211,6 +212,9 @@ impl Workload {
     }
 
     fn command(&mut self) -> Command {
+        if !self.profile.faults {
+            return self.market_command();
+        }
         if let Some(instrument) = self.halted
             && self.one_in(20)
         {
@@ -232,11 +236,43 @@ impl Workload {
             850..870 => self.sweep(),
             870..876 => self.mass_cancel(),
             876..910 => self.retry(),
-            910..950 if self.profile.faults => self.conflict(),
-            950..990 if self.profile.faults => self.invalid(),
-            990..994 if self.profile.faults => self.operator(),
+            910..950 => self.conflict(),
+            950..990 => self.invalid(),
+            990..994 => self.operator(),
             _ => Command::Submit(self.submit()),
         }
+    }
+
+    /// As markets are: most orders come to rest and are taken back, some are changed, one in twenty trades.
+    fn market_command(&mut self) -> Command {
+        let submits = if self.open.len() < self.profile.open_orders { 480 } else { 380 };
+        match self.random.random_range(0..1000) {
+            at if at < submits => Command::Submit(self.maker()),
+            at if at < submits + 50 => {
+                let mut submit = self.submit();
+                submit.quantity.0 *= 2;
+                Command::Submit(submit)
+            }
+            at if at < submits + 190 => self.replace_near(),
+            at if at < submits + 200 => self.retry(),
+            _ => self.cancel(),
+        }
+    }
+
+    /// Less at the same price, or some ticks away.
+    fn replace_near(&mut self) -> Command {
+        let Some(known) = self.known() else { return Command::Submit(self.maker()) };
+        let shape = self.profile.shape(known.instrument);
+        let price = if self.one_in(2) { known.price } else { self.behind(&shape, known.side) };
+        let lots = self.random.random_range(1..=(known.leaves.0 / shape.lot).max(1));
+        Command::Replace(Replace {
+            account: known.account,
+            client_order_id: self.client_order_id(),
+            instrument: known.instrument,
+            target: self.target(&known),
+            price,
+            quantity: Qty(known.cumulative.0.saturating_add(lots * shape.lot)),
+        })
     }
 
     /// Mostly an order near the others, of any kind.
@@ -269,14 +305,19 @@ impl Workload {
     fn maker(&mut self) -> Submit {
         let mut submit = self.submit();
         let shape = self.profile.shape(submit.instrument);
-        let behind = self.random.random_range(0..shape.ticks) * shape.tick;
         submit.order_type = OrderType::Limit;
         submit.time_in_force = TimeInForce::GoodTillCancel;
-        submit.price.0 = match submit.side {
-            Side::Buy => shape.middle - behind,
-            Side::Sell => shape.middle + shape.tick + behind,
-        };
+        submit.price = self.behind(&shape, submit.side);
         submit
+    }
+
+    /// A price on the own side of the middle.
+    fn behind(&mut self, shape: &Shape, side: Side) -> Price {
+        let away = self.random.random_range(0..shape.ticks) * shape.tick;
+        match side {
+            Side::Buy => Price(shape.middle - away),
+            Side::Sell => Price(shape.middle + shape.tick + away),
+        }
     }
 
     /// Makers stand behind the middle, a few ticks apart; one order in three reaches over.
