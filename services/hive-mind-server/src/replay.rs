@@ -92,7 +92,7 @@ pub(crate) async fn run(arguments: Arguments, channel: Channel) -> Result<Report
     let progress = progress_bar(messages.len());
     let started = Instant::now();
     desk.work(&mut planner, |done| {
-        if done % PROGRESS_EVERY == 0 {
+        if done.is_multiple_of(PROGRESS_EVERY) {
             progress.set_position(done as u64);
         }
     })

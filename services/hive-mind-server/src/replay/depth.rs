@@ -32,7 +32,7 @@ impl Row {
 pub(super) fn parse_row(line: usize, text: &str) -> Result<Row, ParseError> {
     let columns = text.split(',').count();
     let mut cells = Cells::new(line, text);
-    if columns % 4 != 0 {
+    if !columns.is_multiple_of(4) {
         return Err(cells.error("whole row", &format!("{columns} columns"), "four columns for every level"));
     }
     let mut row = Row { levels: PerSide::default(), depth: columns / 4 };

@@ -102,7 +102,7 @@ impl Desk {
                         self.settle().await?;
                     }
                     self.send(planned).await?;
-                    if self.requests % REQUESTS_BETWEEN_BOOKS == 0 {
+                    if self.requests.is_multiple_of(REQUESTS_BETWEEN_BOOKS) {
                         self.settle_all().await?;
                         self.compare_books().await?;
                     }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 use types::{Price, Qty, Side};
-use wire::pb::marketdata::v1::{BookLevel, BookSnapshot};
+use wire::pb::marketdata::v1::BookLevel;
 use wire::pb::orders::v1::{Fill, OrderReport, OrderStatus, RejectReason};
 
 use super::compare::{Cause, Gap, gaps};
@@ -147,12 +147,6 @@ impl Verifier {
             expected: format!("{:?}", planned.expected),
             answer: format!("{}{reason}, {leaves} open, fills {fills:?}", report.status().as_str_name()),
         });
-    }
-
-    /// The book is this.
-    pub(super) fn set_book(&mut self, snapshot: &BookSnapshot) {
-        self.book = PerSide::default();
-        self.change_book(&snapshot.bids, &snapshot.asks);
     }
 
     /// The book has changed at these prices.
