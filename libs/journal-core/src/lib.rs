@@ -20,6 +20,8 @@ mod message;
 mod persistent;
 mod position;
 pub mod proposer;
+#[cfg(test)]
+mod testing;
 mod voter;
 
 pub use chain::ChainHash;

@@ -5,9 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod simulation {
-    pub mod check;
-    pub mod disk;
-    pub mod world;
+    pub(crate) mod check;
+    pub(crate) mod disk;
+    pub(crate) mod world;
 }
 
 use simulation::world::{Faults, World};

@@ -9,7 +9,7 @@ use super::disk::Disk;
 
 /// What an observer of the whole world remembers.
 #[derive(Default)]
-pub struct Check {
+pub(crate) struct Check {
     /// The one committed log: hash at every seq from 1.
     committed: Vec<ChainHash>,
     /// Who was granted an epoch number, by voter.
@@ -21,23 +21,23 @@ pub struct Check {
 
 impl Check {
     /// Entries committed, leaderships opened, logs cut.
-    pub fn counts(&self) -> (u64, u64, u64) {
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
         (self.committed.len() as u64, self.opened.len() as u64, self.truncations)
     }
 
-    pub fn committed(&self) -> &[ChainHash] {
+    pub(crate) fn committed(&self) -> &[ChainHash] {
         &self.committed
     }
 
     /// I1 and I2: one owner per epoch number, and the promise is on the disk before the grant is said.
-    pub fn grant(&mut self, voter: u8, epoch: Epoch, disk: &Disk) {
+    pub(crate) fn grant(&mut self, voter: u8, epoch: Epoch, disk: &Disk) {
         assert_eq!(disk.control.promised, epoch, "I2: voter {voter} granted what it has not made durable");
         let owner = *self.granted.entry((voter, epoch.number)).or_insert(epoch.owner);
         assert_eq!(owner, epoch.owner, "I1: voter {voter} granted epoch {} twice", epoch.number);
     }
 
     /// I4 and I8: what is acknowledged is on the disk, and is what the leader sent.
-    pub fn ack(&self, voter: u8, matched: Seq, sent: Option<ChainHash>, epoch: Epoch, disk: &Disk) {
+    pub(crate) fn ack(&self, voter: u8, matched: Seq, sent: Option<ChainHash>, epoch: Epoch, disk: &Disk) {
         assert!(matched <= disk.tail().seq, "I4: voter {voter} acknowledged {matched}, {} is durable", disk.tail().seq);
         let held = chain(disk, matched);
         assert_eq!(Some(held), sent, "I8: voter {voter} acknowledged what it was not sent, at {matched}");
@@ -45,7 +45,7 @@ impl Check {
     }
 
     /// I12: what is said to be final stays, and is the same for everybody.
-    pub fn commit(&mut self, who: &str, seq: Seq, chain: ChainHash) {
+    pub(crate) fn commit(&mut self, who: &str, seq: Seq, chain: ChainHash) {
         let at = usize::try_from(seq.0).unwrap() - 1;
         match self.committed.get(at) {
             Some(known) => assert_eq!(*known, chain, "I12: {who} says something else is final at {seq}"),
@@ -57,7 +57,7 @@ impl Check {
     }
 
     /// The end of a leader's log is final: so is all before it. Some voter holds it, or it could not be.
-    pub fn commit_prefix(&mut self, who: &str, seq: Seq, chain_there: ChainHash, disks: &[&Disk]) {
+    pub(crate) fn commit_prefix(&mut self, who: &str, seq: Seq, chain_there: ChainHash, disks: &[&Disk]) {
         if seq == Seq(0) || self.committed.get(usize::try_from(seq.0).unwrap() - 1) == Some(&chain_there) {
             return;
         }
@@ -70,13 +70,13 @@ impl Check {
     }
 
     /// One leader per epoch number.
-    pub fn open(&mut self, epoch: Epoch) {
+    pub(crate) fn open(&mut self, epoch: Epoch) {
         let owner = *self.opened.entry(epoch.number).or_insert(epoch.owner);
         assert_eq!(owner, epoch.owner, "I1: epoch {} has two leaders", epoch.number);
     }
 
     /// What is final is durable on a majority of the disks, always; every epoch begins with its first entry.
-    pub fn disks(&mut self, disks: &[&Disk]) {
+    pub(crate) fn disks(&mut self, disks: &[&Disk]) {
         self.truncations = disks.iter().map(|disk| disk.truncations).sum();
         if let Some(last) = self.committed.last() {
             let seq = Seq(self.committed.len() as u64);

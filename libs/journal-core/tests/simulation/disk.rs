@@ -5,21 +5,21 @@ use types::{LogId, Seq};
 
 /// One write under way.
 #[derive(Clone, Debug)]
-pub enum Write {
+pub(crate) enum Write {
     Control(Control),
     Unit(Unit),
 }
 
 /// One voter's disk.
 #[derive(Clone, Debug)]
-pub struct Disk {
-    pub control: Control,
-    pub entries: Vec<Entry>,
-    pub truncations: u64,
+pub(crate) struct Disk {
+    pub(crate) control: Control,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) truncations: u64,
 }
 
 impl Disk {
-    pub fn new(number: u8, voters: u8) -> Self {
+    pub(crate) fn new(number: u8, voters: u8) -> Self {
         let voter = |n: u8| Voter { gateway: format!("gateway-{n}"), disk_id: 100 + u128::from(n) };
         // A single voter needs no list; several have one from the start.
         let current = if voters == 1 { Vec::new() } else { (0..voters).map(voter).collect() };
@@ -28,7 +28,7 @@ impl Disk {
         Self { control, entries: Vec::new(), truncations: 0 }
     }
 
-    pub fn apply(&mut self, write: Write) {
+    pub(crate) fn apply(&mut self, write: Write) {
         match write {
             Write::Control(control) => {
                 assert!(control.promised.number >= self.control.promised.number, "I2: a lowered promise");
@@ -49,16 +49,16 @@ impl Disk {
         }
     }
 
-    pub fn tail(&self) -> Tail {
+    pub(crate) fn tail(&self) -> Tail {
         self.entries.last().map_or_else(Tail::default, Entry::tail)
     }
 
-    pub fn read(&self, from: Seq, to: Seq) -> Vec<Entry> {
+    pub(crate) fn read(&self, from: Seq, to: Seq) -> Vec<Entry> {
         let entries = self.entries.iter().skip_while(|entry| entry.seq < from);
         entries.take_while(|entry| entry.seq <= to).cloned().collect()
     }
 
-    pub fn recover(&self) -> Recovered {
+    pub(crate) fn recover(&self) -> Recovered {
         let mut epochs: Vec<EpochStart> = Vec::new();
         for entry in &self.entries {
             if epochs.last().is_none_or(|last| last.epoch < entry.epoch.number) {

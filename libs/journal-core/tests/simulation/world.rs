@@ -17,7 +17,7 @@ const ENGINES: usize = 3;
 
 /// How bad the world is; chances are in thousandths.
 #[derive(Clone, Copy)]
-pub struct Faults {
+pub(crate) struct Faults {
     lose: u32,
     repeat: u32,
     reorder: u32,
@@ -28,9 +28,9 @@ pub struct Faults {
 }
 
 impl Faults {
-    pub const NONE: Self = Self { lose: 0, repeat: 0, reorder: 0, crash: 0, elect: 2, reuse: 0 };
-    pub const ELECTIONS: Self = Self { lose: 0, repeat: 0, reorder: 0, crash: 0, elect: 6, reuse: 0 };
-    pub const HOSTILE: Self = Self { lose: 60, repeat: 60, reorder: 300, crash: 5, elect: 10, reuse: 200 };
+    pub(crate) const NONE: Self = Self { lose: 0, repeat: 0, reorder: 0, crash: 0, elect: 2, reuse: 0 };
+    pub(crate) const ELECTIONS: Self = Self { lose: 0, repeat: 0, reorder: 0, crash: 0, elect: 6, reuse: 0 };
+    pub(crate) const HOSTILE: Self = Self { lose: 60, repeat: 60, reorder: 300, crash: 5, elect: 10, reuse: 200 };
 }
 
 enum Message {
@@ -85,7 +85,7 @@ struct VoterNode {
     clients: Vec<(usize, u64, Option<ChainHash>, Epoch)>,
 }
 
-pub struct World {
+pub(crate) struct World {
     rng: ChaCha8Rng,
     faults: Faults,
     engines: Vec<Engine>,
@@ -94,11 +94,11 @@ pub struct World {
     epochs: u64,
     incarnations: u128,
     proposals: u64,
-    pub check: Check,
+    pub(crate) check: Check,
 }
 
 impl World {
-    pub fn new(seed: u64, voters: u8, faults: Faults) -> Self {
+    pub(crate) fn new(seed: u64, voters: u8, faults: Faults) -> Self {
         let node = |number| {
             let disk = Disk::new(number, voters);
             let acceptor = Acceptor::new(SHARD, &format!("gateway-{number}"), disk.recover());
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// Lets everything happen that can, in an order drawn from the seed.
-    pub fn run(&mut self, steps: usize) {
+    pub(crate) fn run(&mut self, steps: usize) {
         for _ in 0..steps {
             self.step();
         }
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// The end of all faults: a last leader must open, commit something new, and hold all that was ever final.
-    pub fn heal_and_check(&mut self) {
+    pub(crate) fn heal_and_check(&mut self) {
         self.faults = Faults::NONE;
         self.faults.elect = 0;
         self.elect(0);
@@ -185,7 +185,7 @@ impl World {
     }
 
     /// Something that differs when two runs differ.
-    pub fn fingerprint(&self) -> (Vec<ChainHash>, Vec<Tail>, u64) {
+    pub(crate) fn fingerprint(&self) -> (Vec<ChainHash>, Vec<Tail>, u64) {
         let tails = self.voters.iter().map(|voter| voter.disk.tail()).collect();
         (self.check.committed().to_vec(), tails, self.proposals)
     }
