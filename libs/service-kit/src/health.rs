@@ -218,7 +218,9 @@ impl Component {
     }
 
     fn set(&self, condition: Condition, why: &str) {
-        self.edit(|entry| {
+        self.inner.change(|state| {
+            let draining = state.draining;
+            let Some(entry) = state.components.get_mut(&self.name) else { return false };
             if entry.condition == condition && entry.reason == why {
                 return false;
             }
@@ -226,6 +228,8 @@ impl Component {
                 entry.since_us = clock::now_us();
                 match condition {
                     Condition::Ok => tracing::info!(component = &*self.name, "component ok"),
+                    // Part of every orderly stop, and nothing to warn of.
+                    _ if draining => tracing::info!(component = &*self.name, why, "component stopping"),
                     Condition::Degraded => tracing::warn!(component = &*self.name, why, "component degraded"),
                     Condition::Down => tracing::warn!(component = &*self.name, why, "component down"),
                 }
