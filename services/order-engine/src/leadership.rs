@@ -8,6 +8,7 @@ mod heartbeat;
 
 use crate::admission::{Published, Readiness};
 use journal_core::VoterConfig;
+use service_kit::Component;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,17 +42,18 @@ const DEPOSED_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) enum Order {
     /// The shard is this engine's, under this epoch.
     Lead { epoch: Epoch, config: VoterConfig },
-    /// It is not any more: stop at once. Answered by [`Report::Stopped`].
-    StepDown { why: String },
-    /// Take nothing new, finish what was accepted, then stop. Answered by [`Report::Stopped`].
-    Drain,
+    /// It is not any more: stop at once. Answered by [`Report::Stopped`], also if it has stopped already.
+    StepDown { epoch: Epoch, why: String },
+    /// Take nothing new, finish what was accepted, then stop. Answered by [`Report::Stopped`] as well.
+    Drain { epoch: Epoch },
 }
 
 /// What the shard tells this task.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// The shard leads no longer. `promised` is the highest epoch number a voter is known to have promised.
-    Stopped { promised: u64 },
+    /// The shard leads no longer under `epoch`. `promised` is the highest epoch number a voter is known to have
+    /// promised. May come twice: once by itself, once as an answer.
+    Stopped { epoch: Epoch, promised: u64 },
 }
 
 /// What the shard writes for whoever wants to know, without asking it.
@@ -74,6 +76,7 @@ pub(crate) struct Leadership {
     orders: mpsc::Sender<Order>,
     reports: mpsc::Receiver<Report>,
     closing: CancellationToken,
+    component: Component,
     highest_promised: u64,
 }
 
@@ -107,10 +110,11 @@ impl Leadership {
         orders: mpsc::Sender<Order>,
         reports: mpsc::Receiver<Report>,
         closing: CancellationToken,
+        component: Component,
     ) -> Self {
         let engine = Engine { name, incarnation, address };
         let client = ConsensusServiceClient::new(consensus);
-        Self { shard, engine, client, published, status, orders, reports, closing, highest_promised: 0 }
+        Self { shard, engine, client, published, status, orders, reports, closing, component, highest_promised: 0 }
     }
 
     /// Tries, leads, tries again, until the engine stops; then the leadership is given back.
@@ -128,8 +132,11 @@ impl Leadership {
                     self.highest_promised = self.highest_promised.max(promised);
                     None
                 }
-                End::Deposed => Some(Order::StepDown { why: "another engine was given the shard".to_owned() }),
-                End::Closing => Some(Order::Drain),
+                End::Deposed => {
+                    let why = "another engine was given the shard".to_owned();
+                    Some(Order::StepDown { epoch: grant.epoch, why })
+                }
+                End::Closing => Some(Order::Drain { epoch: grant.epoch }),
             };
             if let Some(stop) = stop
                 && !self.stop(stop, grant.epoch).await
@@ -199,9 +206,13 @@ impl Leadership {
         loop {
             tokio::select! {
                 biased;
-                report = self.reports.recv() => return match report {
-                    Some(Report::Stopped { promised }) => End::Stopped { promised },
-                    None => End::Gone,
+                report = self.reports.recv() => match report {
+                    Some(Report::Stopped { epoch: stopped, promised }) if stopped == epoch => {
+                        return End::Stopped { promised };
+                    }
+                    // The second report of an earlier leadership.
+                    Some(Report::Stopped { .. }) => {}
+                    None => return End::Gone,
                 },
                 () = self.closing.cancelled() => return End::Closing,
                 beat = heartbeats.next(epoch) => match beat {
@@ -223,10 +234,11 @@ impl Leadership {
             tokio::select! {
                 biased;
                 report = self.reports.recv() => match report {
-                    Some(Report::Stopped { promised }) => {
+                    Some(Report::Stopped { epoch: stopped, promised }) if stopped == epoch => {
                         self.highest_promised = self.highest_promised.max(promised);
                         return true;
                     }
+                    Some(Report::Stopped { .. }) => {}
                     None => return false,
                 },
                 _ = heartbeats.next(epoch) => {}
@@ -256,6 +268,7 @@ impl Leadership {
             Some(holder) => (format!("shard {} is led by {}", self.shard, holder.engine), Some((**holder).clone())),
             None => (format!("no leadership yet: {error}"), None),
         };
+        self.component.down(&why);
         self.published.readiness.store(Arc::new(Readiness::Closed { why, leader }));
     }
 }

@@ -107,6 +107,7 @@ pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<
         orders_in,
         reports,
         closing.clone(),
+        component.clone(),
     );
     let session_unanswered_max = config.session_unanswered_max as usize;
     let shard = Shard::new(ShardParts {

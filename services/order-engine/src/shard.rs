@@ -28,8 +28,8 @@ use std::time::Instant;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tonic::transport::Channel;
 use types::{
-    AccountId, Command, Fill, Instrument, InstrumentState, LogId, OrderTarget, Outcome, Place, Price, Seq, ShardId,
-    StateHash, Symbol, Timestamp,
+    AccountId, Command, Epoch, Fill, Instrument, InstrumentState, LogId, OrderTarget, Outcome, Place, Price, Seq,
+    ShardId, StateHash, Symbol, Timestamp,
 };
 use wire::status::ApiError;
 
@@ -145,6 +145,8 @@ pub(crate) struct Shard {
     shard: ShardId,
     config: Config,
     phase: Phase,
+    /// The epoch of the last order to lead.
+    granted: Epoch,
     proposer: Proposer,
     journal: JournalClient,
     applier: Applier,
@@ -206,6 +208,7 @@ impl Shard {
         Self {
             shard,
             phase: Phase::Standby,
+            granted: Epoch::default(),
             proposer: Proposer::new(shard, &journal.voters()),
             journal,
             applier: Applier::new(shard, feeds, Arc::clone(&published), Arc::clone(&metrics)),

@@ -11,6 +11,8 @@ use crate::metrics::Operation;
 use futures::Stream;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -44,6 +46,7 @@ pub(crate) struct Answers {
     slots: mpsc::Receiver<Slot>,
     head: Option<(u64, Pending)>,
     trading: Trading,
+    unanswered: Arc<AtomicUsize>,
     ended: bool,
     /// Dropping the answers ends the reader.
     _reader: AbortOnDropHandle<()>,
@@ -52,13 +55,16 @@ pub(crate) struct Answers {
 /// Starts a session over `requests`.
 pub(crate) fn open(trading: Trading, unanswered_max: usize, requests: Streaming<OrderSessionRequest>) -> Answers {
     let (slots, answers) = mpsc::channel(unanswered_max * SLOTS_PER_COMMAND);
-    let reader = Reader { trading: trading.clone(), unanswered_max, slots };
+    let unanswered = Arc::<AtomicUsize>::default();
+    let reader = Reader { trading: trading.clone(), unanswered: Arc::clone(&unanswered), unanswered_max, slots };
     let reader = AbortOnDropHandle::new(tokio::spawn(reader.run(requests)));
-    Answers { slots: answers, head: None, trading, ended: false, _reader: reader }
+    Answers { slots: answers, head: None, trading, unanswered, ended: false, _reader: reader }
 }
 
 struct Reader {
     trading: Trading,
+    /// Requests the shard has and the client has no answer to. Counted up by the reader, down by the answers.
+    unanswered: Arc<AtomicUsize>,
     unanswered_max: usize,
     slots: mpsc::Sender<Slot>,
 }
@@ -89,8 +95,8 @@ impl Reader {
 
     fn start(&self, request: &OrderSessionRequest) -> Slot {
         let client_seq = request.client_seq;
-        let unanswered = self.slots.max_capacity() - self.slots.capacity();
-        if unanswered >= self.unanswered_max {
+        // Relaxed: a counter that guards no other memory.
+        if self.unanswered.load(Ordering::Relaxed) >= self.unanswered_max {
             let error = ApiError::overloaded("the queue of the session", RETRY_SESSION_FULL);
             return Slot::Refused { client_seq, error };
         }
@@ -101,7 +107,10 @@ impl Reader {
             Some(Command::MassCancel(_)) => Operation::MassCancel,
         };
         match self.trading.start(operation, |symbols| convert::session_command(request, symbols)) {
-            Ok(pending) => Slot::Waiting { client_seq, pending },
+            Ok(pending) => {
+                self.unanswered.fetch_add(1, Ordering::Relaxed);
+                Slot::Waiting { client_seq, pending }
+            }
             Err(error) => Slot::Refused { client_seq, error },
         }
     }
@@ -123,6 +132,7 @@ impl Stream for Answers {
                     Err(error) => Answered::Error(error.into_session_error()),
                 };
                 let response = OrderSessionResponse { client_seq: *client_seq, result: Some(result) };
+                this.unanswered.fetch_sub(1, Ordering::Relaxed);
                 this.head = None;
                 return Poll::Ready(Some(Ok(response)));
             }

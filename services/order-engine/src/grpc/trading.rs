@@ -90,7 +90,7 @@ impl Trading {
 
     /// A question from beginning to end.
     pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, ApiError> {
-        self.admission.ask(question)?.await.map_err(|_| ApiError::shutting_down())
+        self.admission.ask(question)?.await.map_err(|_| ApiError::not_ready("the shard is not open"))
     }
 
     pub(crate) fn record(&self, operation: Operation, outcome: Outcome, took: Duration) {

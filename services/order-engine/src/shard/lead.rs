@@ -50,14 +50,19 @@ impl Shard {
     pub(super) fn on_order(&mut self, order: Order) {
         match order {
             Order::Lead { epoch, config } => {
+                self.granted = epoch;
                 self.close("the engine is recovering");
                 self.component.down("recovering");
                 self.journal.reset();
                 self.phase = Phase::Loading { epoch, config };
                 self.journal.read_snapshot();
             }
-            Order::StepDown { why } => self.stop_leading(&why, 0),
-            Order::Drain => self.drain(),
+            Order::StepDown { epoch, why } if epoch == self.granted => self.stop_leading(&why, 0),
+            Order::Drain { epoch } if epoch == self.granted => self.drain(),
+            // There is room: the other side waits for each answer before it gives the next order.
+            Order::StepDown { epoch, .. } | Order::Drain { epoch } => {
+                let _ = self.reports.try_send(Report::Stopped { epoch, promised: 0 });
+            }
         }
     }
 
@@ -154,15 +159,14 @@ impl Shard {
     }
 
     fn drain(&mut self) {
-        let Some(epoch) = self.phase.epoch() else {
+        let Phase::Leading { epoch, .. } = self.phase else {
             self.stop_leading("the engine is stopping", 0);
             return;
         };
         self.close("the engine is stopping");
         self.component.down("draining");
         self.on_late_commands();
-        self.phase =
-            if matches!(self.phase, Phase::Leading { .. }) { Phase::Draining { epoch } } else { Phase::Standby };
+        self.phase = Phase::Draining { epoch };
     }
 
     /// Commands that passed the door before it was closed are accepted: they are finished too.
@@ -201,7 +205,7 @@ impl Shard {
         self.phase = Phase::Standby;
         tracing::info!(shard = %self.shard, why, seq = self.applier.applied().seq.0, "not leading");
         // There is room: the other side waits for each report before it gives the next order.
-        let _ = self.reports.try_send(Report::Stopped { promised });
+        let _ = self.reports.try_send(Report::Stopped { epoch: self.granted, promised });
     }
 
     /// Stops for good, since going on would be guessing.

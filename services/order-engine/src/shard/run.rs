@@ -71,9 +71,11 @@ impl Shard {
             Happened::Asked(query) => self.on_query(query),
             Happened::Tick => self.on_tick(),
         }
-        self.propose();
-        self.finish_drain();
-        self.gauges();
+        if self.failed.is_none() {
+            self.propose();
+            self.finish_drain();
+            self.gauges();
+        }
     }
 
     fn on_journal(&mut self, event: JournalEvent) {
@@ -124,7 +126,10 @@ impl Shard {
         let mut effects = std::mem::take(&mut self.effects);
         self.proposer.step(input, &mut effects);
         for effect in effects.drain(..) {
-            self.carry_out(effect);
+            // A shard that has failed does nothing more, least of all open its door.
+            if self.failed.is_none() {
+                self.carry_out(effect);
+            }
         }
         self.effects = effects;
     }

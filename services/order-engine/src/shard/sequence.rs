@@ -80,7 +80,7 @@ impl Shard {
     pub(super) fn on_committed(&mut self, seq: Seq) {
         while self.applier.applied().seq < seq {
             let next = self.applier.applied().seq.next();
-            let Some(entry) = self.proposer.entry(next).cloned() else {
+            let Some(entry) = self.proposer.entry(next) else {
                 self.failed = Some(ShardError::Missing { seq: next });
                 return;
             };
@@ -88,16 +88,16 @@ impl Shard {
             let applied = match if own { self.in_flight.pop_front() } else { None } {
                 Some(batch) => {
                     self.metrics.journal_seconds.record(batch.proposed.elapsed());
-                    self.applier.apply(&entry, &batch.commands, batch.waiters)
+                    self.applier.apply(entry, &batch.commands, batch.waiters)
                 }
-                None => self.applier.replay(&entry),
+                None => self.applier.replay(entry),
             };
+            if entry.kind == EntryKind::StateHash {
+                self.last_state_hash = next;
+            }
             if let Err(error) = applied {
                 self.failed = Some(ShardError::Apply(error));
                 return;
-            }
-            if entry.kind == EntryKind::StateHash {
-                self.last_state_hash = next;
             }
         }
         self.status.commit.store(seq.0, Ordering::Relaxed);

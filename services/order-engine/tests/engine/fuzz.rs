@@ -1,9 +1,11 @@
 //! Random requests, most of them wrong: the engine answers each and goes on.
 
+use std::sync::Arc;
+
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use wire::pb::orders::v1::order_session_request::Command;
@@ -98,8 +100,12 @@ async fn random_requests_are_answered_and_break_nothing() {
     let mut fuzz = Fuzz(ChaCha8Rng::seed_from_u64(11));
     let (requests, queue) = mpsc::channel(64);
     let mut answers = engine.orders().order_session(ReceiverStream::new(queue)).await.unwrap().into_inner();
+    // Well within what a session may have unanswered.
+    let room = Arc::new(Semaphore::new(500));
+    let permits = Arc::clone(&room);
     let sender = tokio::spawn(async move {
         for client_seq in 0..REQUESTS {
+            permits.acquire().await.unwrap().forget();
             let request = pb::OrderSessionRequest { client_seq, command: fuzz.command() };
             requests.send(request).await.unwrap();
         }
@@ -107,6 +113,7 @@ async fn random_requests_are_answered_and_break_nothing() {
     let (mut reports, mut errors) = (0_u64, 0_u64);
     for client_seq in 0..REQUESTS {
         let answer = answers.message().await.unwrap().unwrap();
+        room.add_permits(1);
         assert_eq!(answer.client_seq, client_seq);
         match answer.result.unwrap() {
             Answered::Report(_) => reports += 1,

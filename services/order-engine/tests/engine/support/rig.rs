@@ -1,7 +1,5 @@
 //! Puts engine, voter and coordinator together, each behind a gRPC server reached over memory.
 
-use std::sync::Arc;
-
 use order_engine::{Config, Deps};
 use service_kit::{Components, NodeContext, Service, ServiceError, Shutdown};
 use tokio::task::JoinHandle;
@@ -115,8 +113,16 @@ impl Engine {
     }
 
     /// The error it ends with by itself.
-    pub(crate) async fn fails(self) -> ServiceError {
-        self.run.await.unwrap().unwrap_err()
+    pub(crate) async fn fails(mut self) -> ServiceError {
+        let Self { components, run, .. } = &mut self;
+        let mut changes = components.changes();
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut *run => return ended.unwrap().unwrap_err(),
+                _ = changes.changed() => assert!(!components.is_ready(), "it serves clients instead"),
+            }
+        }
     }
 }
 
@@ -128,8 +134,3 @@ fn serve(routes: Routes) -> Channel {
     });
     connect(&handle.into(), &ClientOptions::default())
 }
-
-const _: fn() = || {
-    fn shared<T: Send + Sync>() {}
-    shared::<Arc<Rig>>();
-};
