@@ -347,7 +347,7 @@ fn malformed_requests_change_nothing() {
         config_generation: 0,
         prev_seq: Seq(0),
         prev_chain: crate::ChainHash::ZERO,
-        entries: log.clone(),
+        entries: log,
         commit: Seq(0),
         head_trim: Seq(0),
         sent_us: 0,

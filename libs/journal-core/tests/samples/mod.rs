@@ -143,7 +143,7 @@ pub(crate) fn snapshot() -> Snapshot {
         cumulative: Qty(10),
     };
     let rejected = Outcome { status: OrderStatus::Rejected, reason: Some(RejectReason::PriceOutsideBand), ..outcome };
-    let refused = IdempotencyEntry { outcome: rejected, fills: Vec::new(), ..request.clone() };
+    let refused = IdempotencyEntry { outcome: rejected, fills: Vec::new(), ..request };
     let over = IdempotencyEntry { closed: Some(closed), ..request.clone() };
     Snapshot {
         shard: ShardId(1),
