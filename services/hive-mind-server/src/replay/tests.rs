@@ -21,6 +21,7 @@ use super::verify::{Findings, Verifier};
 
 mod answers;
 mod markets;
+mod node;
 mod real;
 
 const ONLY: InstrumentId = InstrumentId(0);

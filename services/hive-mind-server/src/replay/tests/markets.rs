@@ -13,7 +13,7 @@ use super::play;
 
 /// Before the first message 20 stand at 101.00 and 5 at 102.00 for sale, 30 at 99.00 to buy. Of the 20 order 3 has 8
 /// and order 5 has 4; nobody names the other 8. The two executions of second 8 are one incoming order.
-const MESSAGES: &str = "\
+pub(super) const MESSAGES: &str = "\
 1.0,1,10,7,1000000,1
 2.0,1,11,6,1010000,-1
 3.0,4,3,8,1010000,-1
@@ -27,7 +27,7 @@ const MESSAGES: &str = "\
 9.0,3,10,7,1000000,1";
 
 /// Two levels of each side. 98.00 comes into view in the last row.
-const DEPTH: &str = "\
+pub(super) const DEPTH: &str = "\
 1010000,20,1000000,7,1020000,5,990000,30
 1010000,26,1000000,7,1020000,5,990000,30
 1010000,18,1000000,7,1020000,5,990000,30
