@@ -26,7 +26,7 @@ use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter,
 use crate::journal::{JournalFailure, JournalHandle, JournalVoter};
 use crate::pools::PoolGauge;
 use crate::projector::{Projector, ProjectorOptions};
-use crate::{EXIT_JOURNAL_DAMAGED, EXIT_JOURNAL_FAILED, journal, projector};
+use crate::{EXIT_JOURNAL_DAMAGED, EXIT_JOURNAL_FAILED, blocking, journal, projector};
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -129,11 +129,9 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceG
     let mut progress = BTreeMap::new();
     for shard in config.shards.iter().copied().map(ShardId) {
         let (settings, data_dir) = (config.clone(), context.data_dir.clone());
-        let opened = tokio::task::spawn_blocking(move || open_storage(&settings, &data_dir, shard));
-        let (storage, recovered) = opened
-            .await
-            .map_err(|error| BuildError::System(error.to_string()))?
-            .map_err(|source| BuildError::Journal { shard, source })?;
+        let opened = move || open_storage(&settings, &data_dir, shard);
+        let (storage, recovered) =
+            blocking::storage(opened).await.map_err(|source| BuildError::Journal { shard, source })?;
         let spawned = journal::spawn(shard, &context.name, storage, recovered)
             .map_err(|error| BuildError::System(error.to_string()))?;
         let gauge = Arc::new(PoolGauge::new(format!("history-write-{shard}"), database, 1));

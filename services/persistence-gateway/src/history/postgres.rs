@@ -13,6 +13,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, Recycli
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{NoTls, Row};
 use types::{LogId, Seq, ShardId};
@@ -69,6 +70,10 @@ fn pool(config: &DatabaseConfig, connections: u32, gauge: &PoolGauge) -> Result<
         .expose()
         .parse()
         .map_err(|error| HistoryError::Configuration(format!("database.url cannot be read: {}", chain(&error))))?;
+    if options.get_ssl_mode() == SslMode::Require {
+        let problem = "database.url asks for TLS, which is not offered yet: use sslmode=disable on a trusted network";
+        return Err(HistoryError::Configuration(problem.to_owned()));
+    }
     options
         .application_name(&config.application_name)
         .connect_timeout(config.connection_timeout.0)
@@ -193,7 +198,7 @@ async fn migrate(config: &DatabaseConfig) -> Result<(), HistoryError> {
     let options = options.application_name(&config.application_name).disable_statement_logging();
     let mut connection = options.connect().await.map_err(|error| HistoryError::Unavailable(error.to_string()))?;
     // sqlx takes an advisory lock: gateways that start together migrate one after another.
-    let migrated = MIGRATIONS.run(&mut connection).await.map_err(|error| HistoryError::Migration(error.to_string()));
+    let migrated = MIGRATIONS.run(&mut connection).await.map_err(HistoryError::from);
     drop(sqlx::Connection::close(connection).await);
     migrated
 }

@@ -63,7 +63,7 @@ pub(super) struct SqliteReader {
 fn failed(error: sqlx::Error) -> HistoryError {
     match error {
         sqlx::Error::Database(error) => HistoryError::Refused(error.to_string()),
-        sqlx::Error::Migrate(error) => HistoryError::Migration(error.to_string()),
+        sqlx::Error::Migrate(error) => HistoryError::from(*error),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => HistoryError::Damaged(error.to_string()),
         error => HistoryError::Unavailable(error.to_string()),
     }
@@ -108,7 +108,7 @@ impl SqliteWriter {
                 None => Err(HistoryError::Unavailable("opening the file took too long".to_owned())),
             };
             let mut connection = self.noted(connected)?;
-            let migrated = MIGRATIONS.run(&mut connection).await.map_err(|e| HistoryError::Migration(e.to_string()));
+            let migrated = MIGRATIONS.run(&mut connection).await.map_err(HistoryError::from);
             self.noted(migrated)?;
             tracing::info!(path = %self.path.display(), "history database opened (sqlite)");
             self.in_use.store(true, std::sync::atomic::Ordering::Relaxed);

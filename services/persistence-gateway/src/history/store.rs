@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use journal_core::ChainHash;
+use sqlx::migrate::MigrateError;
 use thiserror::Error;
 use types::{LogId, Seq, ShardId, Timestamp};
 
@@ -49,6 +50,16 @@ pub enum HistoryError {
     /// The configuration cannot be used.
     #[error("{0}")]
     Configuration(String),
+}
+
+impl From<MigrateError> for HistoryError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            // The statement failed, not the version: the server may have gone away in its middle.
+            MigrateError::Execute(_) | MigrateError::ExecuteMigration(..) => Self::Unavailable(error.to_string()),
+            error => Self::Migration(error.to_string()),
+        }
+    }
 }
 
 /// How far a shard's history goes.

@@ -16,6 +16,7 @@ use wire::pb::journal::v1 as pb;
 use wire::status::{ApiError, ErrorCode};
 
 use super::client::JournalHandle;
+use crate::blocking;
 
 /// Payload of one message of a read: large enough to amortize it, far below the message limit.
 const PART: usize = 1 << 20;
@@ -123,10 +124,7 @@ async fn send_entries(
 }
 
 async fn part(log: Arc<dyn LogReader>, from: Seq, to: Seq) -> Result<Vec<Entry>, ApiError> {
-    tokio::task::spawn_blocking(move || log.read(from, to, PART))
-        .await
-        .map_err(|error| ApiError::internal(format_args!("journal read: {error}")))?
-        .map_err(|error| refuse(&error))
+    blocking::storage(move || log.read(from, to, PART)).await.map_err(|error| refuse(&error))
 }
 
 /// Sends the newest snapshot in parts; nothing if there is none.
@@ -134,15 +132,11 @@ pub(super) async fn snapshot(
     snapshots: Arc<dyn SnapshotStore>,
     out: mpsc::Sender<Result<pb::ReadSnapshotResponse, Status>>,
 ) {
-    let latest = tokio::task::spawn_blocking(move || snapshots.latest()).await;
-    let latest = latest
-        .map_err(|error| ApiError::internal(format_args!("snapshot read: {error}")))
-        .and_then(|latest| latest.map_err(|error| refuse(&error)));
-    let latest = match latest {
+    let latest = match blocking::storage(move || snapshots.latest()).await {
         Ok(latest) => latest,
         Err(error) => {
             // The reader is gone if this fails.
-            let _ = out.send(Err(error.into())).await;
+            let _ = out.send(Err(refuse(&error).into())).await;
             return;
         }
     };

@@ -272,7 +272,10 @@ impl Writer {
                     self.metrics.commit_seq.set(gauge(seq.0));
                     self.commit.send_replace(seq);
                 }
-                Effect::Reload => self.reload_soon(),
+                Effect::Reload => {
+                    // If it fails it is tried again.
+                    self.reload();
+                }
                 Effect::Quarantine { reason } => self.give_up(reason)?,
             }
         }

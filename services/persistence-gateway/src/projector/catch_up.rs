@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use journal_core::ChainHash;
+use journal_core::{ChainHash, Entry};
 use journal_store::{LogReader, SnapshotStore, StoreError};
 use types::{LogId, Seq, ShardId};
 
 use super::replica::{Replica, cursor};
 use super::{ProjectError, ReplicaError};
+use crate::blocking;
 use crate::config::HistoryConfig;
 use crate::history::{Cursor, HistoryWriter, Projected, RowBatch};
 use crate::metrics::{ProjectionMetrics, gauge, seconds};
@@ -57,10 +58,10 @@ impl CatchUp {
         };
         let mut replica = match self.replica.take() {
             Some(replica) => replica,
-            None => self.restore(cursor.seq)?,
+            None => self.restore(cursor.seq).await?,
         };
         // What somebody projected was committed, whether this process knows or not.
-        let applied = self.apply(&mut replica, &cursor, commit.max(cursor.seq));
+        let applied = self.apply(&mut replica, &cursor, commit.max(cursor.seq)).await;
         if let Err(error) = applied {
             // Half an entry may be applied: the replica is of no use any more.
             self.forget();
@@ -72,7 +73,10 @@ impl CatchUp {
         if tail.seq <= cursor.seq {
             return Ok(if tail.seq < cursor.seq.max(commit) { Progress::More } else { Progress::CaughtUp });
         }
-        self.write(cursor, super::replica::cursor(self.log_id, &tail)).await?;
+        if self.write(cursor, super::replica::cursor(self.log_id, &tail)).await? == Projected::Moved {
+            // The next step reads the cursor and drops what it covers.
+            return Ok(Progress::More);
+        }
         self.metrics.lag.set(gauge(commit.0.saturating_sub(tail.seq.0)));
         Ok(if tail.seq < commit { Progress::More } else { Progress::CaughtUp })
     }
@@ -113,17 +117,18 @@ impl CatchUp {
     }
 
     /// The state at the newest snapshot that is not ahead of the history, or before the first entry.
-    fn restore(&mut self, cursor: Seq) -> Result<Replica, ProjectError> {
+    async fn restore(&mut self, cursor: Seq) -> Result<Replica, ProjectError> {
         self.forget();
         let started = Instant::now();
-        let latest = self.snapshots.latest()?;
+        let snapshots = Arc::clone(&self.snapshots);
+        let latest = blocking::storage(move || snapshots.latest()).await?;
         let newest = latest.as_ref().map(|(at, _)| at.seq);
         let replica = match latest {
             Some((at, bytes)) if at.seq <= cursor => Replica::restore(at, &bytes)?,
             _ => Replica::empty(self.shard),
         };
         let from = replica.tail().seq;
-        match self.log.read(from.next(), from.next(), 1) {
+        match self.read(from.next(), from.next(), 1).await {
             Ok(_) => {}
             Err(StoreError::Trimmed { base }) => {
                 let journal = newest.unwrap_or(base).max(base);
@@ -142,11 +147,11 @@ impl CatchUp {
     }
 
     /// Applies committed entries until a transaction is full.
-    fn apply(&mut self, replica: &mut Replica, cursor: &Cursor, commit: Seq) -> Result<(), ProjectError> {
+    async fn apply(&mut self, replica: &mut Replica, cursor: &Cursor, commit: Seq) -> Result<(), ProjectError> {
         let most = u64::from(self.limits.batch_entries);
         while replica.tail().seq < commit && self.has_room() {
             let from = replica.tail().seq.next();
-            let entries = self.log.read(from, commit.min(Seq(from.0.saturating_add(most - 1))), READ)?;
+            let entries = self.read(from, commit.min(Seq(from.0.saturating_add(most - 1))), READ).await?;
             if entries.is_empty() {
                 // Committed, and projected by another gateway, but not here yet.
                 return Ok(());
@@ -173,17 +178,23 @@ impl CatchUp {
         Ok(())
     }
 
+    async fn read(&self, from: Seq, to: Seq, max_bytes: usize) -> Result<Vec<Entry>, StoreError> {
+        let log = Arc::clone(&self.log);
+        blocking::storage(move || log.read(from, to, max_bytes)).await
+    }
+
     fn has_room(&self) -> bool {
         let (entries, rows) = (self.limits.batch_entries as usize, self.limits.batch_rows as usize);
         self.chains.len() < entries && self.rows.len() < rows
     }
 
     /// Writes what was applied.
-    async fn write(&mut self, from: Cursor, to: Cursor) -> Result<(), ProjectError> {
+    async fn write(&mut self, from: Cursor, to: Cursor) -> Result<Projected, ProjectError> {
         let started = Instant::now();
         // Whatever comes of it, the cursor is not what it was.
         self.cursor = None;
-        match self.writer.write(self.shard, &from, &to, &self.rows).await? {
+        let projected = self.writer.write(self.shard, &from, &to, &self.rows).await?;
+        match projected {
             Projected::Done => {
                 self.metrics.batch.record(seconds(started.elapsed()));
                 self.metrics.rows.increment(self.rows.len() as u64);
@@ -192,12 +203,9 @@ impl CatchUp {
                 self.chains.clear();
                 self.cursor = Some(to);
             }
-            // The next step reads the cursor and drops what it covers.
-            Projected::Moved => {
-                tracing::debug!(shard = %self.shard, "another projector was faster");
-            }
+            Projected::Moved => tracing::debug!(shard = %self.shard, "another projector was faster"),
         }
-        Ok(())
+        Ok(projected)
     }
 
     /// The state, if all of it is in the history.

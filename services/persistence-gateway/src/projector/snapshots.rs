@@ -5,6 +5,7 @@
 //! newest, so that one damaged snapshot costs a longer replay and nothing else. Deliberately absent: how snapshots
 //! are stored.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use journal_core::Tail;
@@ -12,6 +13,7 @@ use types::Seq;
 
 use super::ProjectError;
 use super::catch_up::CatchUp;
+use crate::blocking;
 use crate::config::JournalConfig;
 use crate::journal::JournalHandle;
 use crate::metrics::{gauge, seconds};
@@ -41,7 +43,8 @@ impl Snapshots {
     pub(super) async fn consider(&mut self, state: &mut CatchUp) -> Result<(), ProjectError> {
         let Some(at) = state.settled().map(|replica| replica.tail()) else { return Ok(()) };
         if !self.looked {
-            self.newest = state.snapshots.latest()?.map(|(at, _)| at);
+            let snapshots = Arc::clone(&state.snapshots);
+            self.newest = blocking::storage(move || snapshots.latest()).await?.map(|(at, _)| at);
             self.looked = true;
         }
         let last = self.newest.map_or(Seq(0), |newest| newest.seq);
@@ -53,7 +56,8 @@ impl Snapshots {
         state.writer.make_durable().await?;
         let Some(replica) = state.settled() else { return Ok(()) };
         let bytes = replica.encode();
-        state.snapshots.put(&at, &bytes)?;
+        let (snapshots, stored) = (Arc::clone(&state.snapshots), bytes.clone());
+        blocking::storage(move || snapshots.put(&at, &stored)).await?;
         state.applied_bytes = 0;
         state.metrics.snapshot.record(seconds(started.elapsed()));
         state.metrics.snapshot_bytes.set(gauge(bytes.len() as u64));

@@ -114,8 +114,10 @@ async fn verify_all(options: VerifyOptions) -> Result<VerifyReport, VerifyError>
         if config.journal.backend == JournalBackend::File && !directory.is_dir() {
             return Err(VerifyError::NoJournal(directory));
         }
-        let (storage, recovered) = crate::service::open_storage(&config, &data_dir, shard)
-            .map_err(|source| VerifyError::Journal { shard, source })?;
+        let (settings, data_dir) = (config.clone(), data_dir.clone());
+        let opened = move || crate::service::open_storage(&settings, &data_dir, shard);
+        let (storage, recovered) =
+            crate::blocking::storage(opened).await.map_err(|source| VerifyError::Journal { shard, source })?;
         shards.push(shard::verify(shard, &*storage, &recovered, &reader).await?);
     }
     Ok(VerifyReport { ok: shards.iter().all(|shard| shard.differences == 0), shards })

@@ -11,6 +11,7 @@ use types::{Instrument, Seq, ShardId, Timestamp};
 use super::VerifyError;
 use super::expected::Expected;
 use super::report::ShardReport;
+use crate::blocking;
 use crate::history::{Cursor, HistoryReader, InstrumentRow, OrderFilter, Page, RowBatch, compare, difference};
 use crate::projector::{Replica, ReplicaError};
 
@@ -38,7 +39,8 @@ pub(super) async fn verify(
         ..ShardReport::default()
     };
 
-    let snapshot = storage.snapshots().latest().map_err(journal)?;
+    let snapshots = storage.snapshots();
+    let snapshot = blocking::storage(move || snapshots.latest()).await.map_err(journal)?;
     let mut replica = match &snapshot {
         // All entries are there: the snapshot is checked on the way instead of being believed.
         _ if recovered.control.base.seq == Seq(0) => Replica::empty(shard),
@@ -122,8 +124,10 @@ impl Pass<'_> {
         let mut at = replica.tail().seq;
         let mut last_time = self.compared_until;
         while at < to {
-            let entries: Vec<Entry> =
-                self.log.read(at.next(), to, READ).map_err(|source| VerifyError::Journal { shard, source })?;
+            let (log, next) = (Arc::clone(&self.log), at.next());
+            let entries: Vec<Entry> = blocking::storage(move || log.read(next, to, READ))
+                .await
+                .map_err(|source| VerifyError::Journal { shard, source })?;
             let Some(last) = entries.last() else {
                 let found = at.next();
                 return Err(replay(ReplicaError::Chain { applied: at, found }));

@@ -4,5 +4,6 @@
 mod history;
 mod journal;
 mod projection;
+mod shared;
 mod support;
 mod verify;

@@ -1,6 +1,7 @@
 //! A gateway in this process, a leader that writes to it, and command streams.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use journal_core::codec::batch;
@@ -87,13 +88,17 @@ impl Gateway {
     /// Waits until a component is in a condition.
     pub(crate) async fn component(&self, name: &str, wanted: service_kit::Condition) {
         let mut changes = self.context.components.changes();
-        loop {
-            let snapshot = self.context.components.snapshot();
-            if snapshot.components.iter().any(|component| component.name == name && component.condition == wanted) {
-                return;
+        let wait = async {
+            loop {
+                let snapshot = self.context.components.snapshot();
+                if snapshot.components.iter().any(|component| component.name == name && component.condition == wanted) {
+                    return;
+                }
+                changes.changed().await.unwrap();
             }
-            changes.changed().await.unwrap();
-        }
+        };
+        let late = format!("{name} never became {wanted:?}: {:?}", self.context.components.snapshot());
+        tokio::time::timeout(Duration::from_secs(120), wait).await.expect(&late);
     }
 }
 
