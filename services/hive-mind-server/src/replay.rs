@@ -13,6 +13,7 @@ mod depth;
 mod executions;
 mod foresight;
 mod instrument;
+mod item;
 mod levels;
 mod messages;
 mod mirror;
@@ -24,6 +25,7 @@ mod side;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod unseen;
 mod verify;
 
 use std::fs;

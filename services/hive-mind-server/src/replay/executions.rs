@@ -9,9 +9,10 @@
 
 use types::{Price, Qty, Side};
 
+use super::item::{Expected, Request};
 use super::messages::{Action, Message};
 use super::mirror::{Name, Resting};
-use super::plan::{Expected, Planner, Request};
+use super::plan::Planner;
 
 /// A fill and the index of its message.
 type Fill = (usize, (Name, Price, Qty));

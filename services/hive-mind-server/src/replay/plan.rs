@@ -24,73 +24,11 @@ use super::compare::{Cause, Window};
 use super::csv::ParseError;
 use super::depth::{self, Row};
 use super::foresight::{Foresight, Unseen};
+use super::item::{Comparison, Expected, Item, Planned, Request};
 use super::messages::{Action, FileOrder, Message};
 use super::mirror::{Mirror, Name, Resting};
-use super::side::{PerSide, SIDES, crosses};
+use super::side::{PerSide, SIDES};
 use super::tally::Tally;
-
-/// What to do next.
-#[derive(Debug)]
-pub(super) enum Item {
-    /// Send a request; its answer is known already.
-    Command(Planned),
-    /// Everything before is answered: compare the book with a row of the file.
-    Compare(Comparison),
-    /// Everything before is answered: move the instrument to another state.
-    State(InstrumentState),
-}
-
-/// A request and its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Planned {
-    /// Line of the message file it is for, from 1.
-    pub(super) line: usize,
-    /// Number of the request, from 1; the client's id of the request is made of it.
-    pub(super) serial: u64,
-    /// What to send.
-    pub(super) request: Request,
-    /// What must come back.
-    pub(super) expected: Expected,
-}
-
-/// What to send. Orders are named by the serial of the request that entered them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
-    /// An order that stays.
-    Rest { name: Name, side: Side, price: Price, quantity: Qty },
-    /// An order that takes what it can and goes.
-    Take { side: Side, price: Price, quantity: Qty },
-    /// An order leaves.
-    Cancel { side: Side, entered: u64 },
-    /// An order gets another total quantity.
-    Replace { side: Side, entered: u64, price: Price, total: Qty },
-}
-
-/// What must come back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Expected {
-    /// It stands in the book with this much open.
-    Open(Qty),
-    /// It is cancelled.
-    Canceled,
-    /// It is filled by exactly these, in this order.
-    Fills(Vec<(Name, Price, Qty)>),
-}
-
-/// A row to compare the book with.
-#[derive(Debug)]
-pub(super) struct Comparison {
-    /// Line of both files, from 1.
-    pub(super) line: usize,
-    /// What the file shows.
-    pub(super) row: Row,
-    /// What the rows before have shown.
-    pub(super) window: PerSide<Window>,
-    /// Fills of the last order that belong to later rows: the book had these still.
-    pub(super) pending: Vec<(Side, Price, Qty)>,
-    /// Why it may differ, if it does.
-    pub(super) blame: Option<Cause>,
-}
 
 /// Turns messages into items.
 pub(super) struct Planner<'a> {
@@ -110,8 +48,10 @@ pub(super) struct Planner<'a> {
     at: usize,
     /// Its line, from 1.
     line: usize,
-    born: usize,
-    newest: FileOrder,
+    /// Orders without a submission whose numbers the file has passed.
+    pub(super) born: usize,
+    /// The largest number of a submission so far.
+    pub(super) newest: FileOrder,
     serial: u64,
     halted: bool,
     items: VecDeque<Item>,
@@ -282,68 +222,6 @@ impl<'a> Planner<'a> {
             self.halted = halted;
             let state = if halted { InstrumentState::Halted } else { InstrumentState::Continuous };
             self.items.push_back(Item::State(state));
-        }
-    }
-
-    /// Enters the orders without a submission whose numbers the file has passed, where no row says otherwise.
-    fn enter_born(&mut self) {
-        while let Some(&unseen) = self.foresight.unseen().get(self.born).filter(|unseen| unseen.order <= self.newest) {
-            self.born += 1;
-            let Unseen { order, side, price, quantity } = unseen;
-            let visible = self.window.get(side).shows(side, price);
-            let trades = self.mirror.best(side.opposite()).is_some_and(|other| crosses(side, price, other));
-            if self.pending.contains_key(&order) && !visible && !trades {
-                self.tally.entered_unseen += 1;
-                self.enter(Name::File(order), side, price, quantity);
-            }
-        }
-    }
-
-    /// Orders without a submission that stood when the newest was entered, at one price, in order of priority.
-    pub(super) fn unentered_at(&self, side: Side, price: Price) -> Vec<Unseen> {
-        let stood = self.pending.values().filter(|unseen| unseen.order <= self.newest);
-        stood.filter(|unseen| unseen.side == side && unseen.price == price).copied().collect()
-    }
-
-    /// The order if it is in the book, or once it is, if it only has not been entered yet.
-    pub(super) fn present(&mut self, order: FileOrder) -> Option<Resting> {
-        let name = Name::File(order);
-        if let Some(unseen) = self.pending.get(&order).copied().filter(|_| self.mirror.get(name).is_none()) {
-            if !self.make_way(unseen.side, unseen.price) {
-                return None;
-            }
-            self.tally.entered_unseen += 1;
-            self.take_from_fillers(unseen.side, unseen.price, unseen.quantity);
-            self.enter(name, unseen.side, unseen.price, unseen.quantity);
-        }
-        self.mirror.get(name)
-    }
-
-    /// Removes orders of the other side that an order would trade with, unless the file still speaks of one.
-    fn make_way(&mut self, side: Side, price: Price) -> bool {
-        let blocking = self.mirror.ahead(side.opposite(), price, true);
-        self.remove_vanished(&blocking)
-    }
-
-    /// Removes orders that must have left unseen; changes nothing and says false if the file still speaks of one.
-    pub(super) fn remove_vanished(&mut self, blocking: &[Name]) -> bool {
-        if blocking.iter().any(|name| self.named_later(*name)) {
-            return false;
-        }
-        for &name in blocking {
-            self.tally.vanished += 1;
-            if let Some(order) = self.mirror.get(name) {
-                self.set_leaves(name, order, Qty::ZERO);
-            }
-        }
-        true
-    }
-
-    /// Whether a message from the present one on names the order.
-    pub(super) fn named_later(&self, name: Name) -> bool {
-        match name {
-            Name::File(order) => self.at == 0 || self.foresight.named_after(order, self.at - 1),
-            Name::Filler(_) => false,
         }
     }
 

@@ -4,7 +4,7 @@ use types::Side;
 use wire::pb::orders::v1 as pb;
 use wire::pb::orders::v1::order_session_request::Command;
 
-use super::plan::{Planned, Request};
+use super::item::{Planned, Request};
 
 /// Accounts of one replay: bids, asks and incoming orders each have their own, so that nothing is ever a self-trade.
 /// The numbers are far from those people pick first, for runs against a node that others use too.

@@ -19,7 +19,8 @@ use wire::pb::marketdata::v1::{
 };
 use wire::pb::orders::v1::{OrderStatus, Place};
 
-use super::plan::{Comparison, Item, Planned, Planner};
+use super::item::{Comparison, Item, Planned};
+use super::plan::Planner;
 use super::requests::Writer;
 use super::side::SIDES;
 use super::verify::{Verifier, WrongAnswer};

@@ -12,8 +12,9 @@ use wire::pb::marketdata::v1::BookLevel;
 use wire::pb::orders::v1::{OrderReport, OrderSessionRequest};
 
 use super::instrument::definition;
+use super::item::{Item, Planned};
 use super::messages::{Message, parse};
-use super::plan::{Item, Planned, Planner};
+use super::plan::Planner;
 use super::requests::Writer;
 use super::side::{PerSide, SIDES};
 use super::tally::Tally;

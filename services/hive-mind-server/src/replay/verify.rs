@@ -10,8 +10,8 @@ use wire::pb::marketdata::v1::BookLevel;
 use wire::pb::orders::v1::{Fill, OrderReport, OrderStatus, RejectReason};
 
 use super::compare::{Cause, Gap, gaps};
+use super::item::{Comparison, Expected, Planned, Request};
 use super::mirror::Name;
-use super::plan::{Comparison, Expected, Planned, Request};
 use super::side::{PerSide, SIDES, price_at, rank};
 
 /// How many differences, and how many wrong answers, are kept for the report; the rest are only counted.

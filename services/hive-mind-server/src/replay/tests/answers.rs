@@ -5,9 +5,9 @@ use types::{Price, Qty, Side};
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::pb::orders::v1::{Fill, OrderReport, OrderStatus, RejectReason, SubmitOrderRequest, TimeInForce};
 
+use super::super::item::{Expected, Planned, Request};
 use super::super::messages::FileOrder;
 use super::super::mirror::Name;
-use super::super::plan::{Expected, Planned, Request};
 use super::super::requests::Writer;
 use super::super::verify::Verifier;
 

@@ -6,8 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use types::InstrumentState;
 
 use super::super::compare::Cause;
+use super::super::item::Item;
 use super::super::messages::parse;
-use super::super::plan::{Item, Planner};
+use super::super::plan::Planner;
 use super::super::tally::MessageCounts;
 use super::play;
 
