@@ -1,7 +1,8 @@
 //! Would-be leaders and voters in one thread, over a network that loses, repeats and reorders messages, on disks that
 //! lose what was not yet durable when the power fails. After every step the promises of the protocol are checked.
 //!
-//! A failing run names its seed; `SIMULATION_SEED=n cargo nextest run -p journal-core simulation` runs that one alone.
+//! A failing run names its seed; `SIMULATION_SEED=n cargo nextest run -p journal-core simulation` runs that one alone,
+//! `SIMULATION_SCALE=10` ten times as many as usual.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod simulation {
@@ -16,7 +17,9 @@ use simulation::world::{Faults, World};
 const STEPS: usize = 3_000;
 
 fn run(name: &str, seeds: u64, voters: u8, faults: Faults) {
-    let only: Option<u64> = std::env::var("SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok());
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let only = number("SIMULATION_SEED");
+    let seeds = seeds * number("SIMULATION_SCALE").unwrap_or(1);
     let (mut committed, mut opened, mut cut) = (0, 0, 0);
     for seed in only.map_or(0..seeds, |seed| seed..seed + 1) {
         let result = std::panic::catch_unwind(|| {
