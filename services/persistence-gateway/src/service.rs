@@ -143,6 +143,7 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceG
             component: history.clone(),
         })
         .map_err(|error| BuildError::System(error.to_string()))?;
+        context.memory.register(format!("persistence_gateway.projector-{shard}"), projector.memory());
         let standstill = projector.standstill.clone();
         progress.insert(shard, ShardProgress { commit: spawned.handle.commit(), standstill });
         gateway.journals.push(spawned.handle);

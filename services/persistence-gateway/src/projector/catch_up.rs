@@ -32,6 +32,8 @@ pub(super) struct CatchUp {
     pub(super) replica: Option<Replica>,
     /// How far the history is, as last heard; none when that is not known.
     pub(super) cursor: Option<Cursor>,
+    /// How far the history was when it was last heard of; for the lag while it is away.
+    pub(super) projected: Seq,
     /// Rows of the applied entries after the cursor.
     pub(super) rows: RowBatch,
     /// Chain hashes of the applied entries after the cursor, oldest first.
@@ -69,7 +71,7 @@ impl CatchUp {
         }
         let tail = replica.tail();
         self.replica = Some(replica);
-        self.metrics.lag.set(gauge(commit.0.saturating_sub(cursor.seq.0)));
+        self.show_lag(commit);
         if tail.seq <= cursor.seq {
             return Ok(if tail.seq < cursor.seq.max(commit) { Progress::More } else { Progress::CaughtUp });
         }
@@ -77,7 +79,7 @@ impl CatchUp {
             // The next step reads the cursor and drops what it covers.
             return Ok(Progress::More);
         }
-        self.metrics.lag.set(gauge(commit.0.saturating_sub(tail.seq.0)));
+        self.show_lag(commit);
         Ok(if tail.seq < commit { Progress::More } else { Progress::CaughtUp })
     }
 
@@ -95,6 +97,7 @@ impl CatchUp {
             }
         }
         self.cursor = Some(cursor);
+        self.projected = cursor.seq;
         Ok(cursor)
     }
 
@@ -202,10 +205,16 @@ impl CatchUp {
                 self.rows.clear();
                 self.chains.clear();
                 self.cursor = Some(to);
+                self.projected = to.seq;
             }
             Projected::Moved => tracing::debug!(shard = %self.shard, "another projector was faster"),
         }
         Ok(projected)
+    }
+
+    /// Says how much is committed and not in the history.
+    pub(super) fn show_lag(&self, commit: Seq) {
+        self.metrics.lag.set(gauge(commit.0.saturating_sub(self.projected.0)));
     }
 
     /// The state, if all of it is in the history.

@@ -126,6 +126,14 @@ impl Replica {
         self.exchange.now()
     }
 
+    /// About how much memory it takes, bytes: by the number of orders and outcomes and what one of each is known to
+    /// take, books, indexes and this replica's ledger included.
+    pub(crate) fn memory(&self) -> u64 {
+        const ORDER: u64 = 400;
+        const OUTCOME: u64 = 250;
+        self.exchange.open_orders() as u64 * ORDER + self.exchange.idempotency_entries() as u64 * OUTCOME
+    }
+
     /// What is open and defined, as rows know it.
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger

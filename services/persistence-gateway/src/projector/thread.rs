@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: what a step does; see `catch_up`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use service_kit::Component;
@@ -44,11 +46,18 @@ pub struct ProjectorOptions {
 pub struct Projector {
     /// Why it stands still, for whoever asks.
     pub standstill: Standstill,
+    memory: Arc<AtomicU64>,
     stop: CancellationToken,
     ended: oneshot::Receiver<()>,
 }
 
 impl Projector {
+    /// About how much memory its exchange takes, bytes; looked at after each transaction.
+    pub fn memory(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let memory = Arc::clone(&self.memory);
+        move || memory.load(Ordering::Relaxed)
+    }
+
     /// Writes what is committed, for a few seconds at most, and ends.
     pub async fn stop(self) {
         self.stop.cancel();
@@ -66,17 +75,24 @@ pub fn spawn(options: ProjectorOptions) -> std::io::Result<Projector> {
     let standstill = Standstill::default();
     let stop = CancellationToken::new();
     let (end, ended) = oneshot::channel();
-    let (told, stopping) = (standstill.clone(), stop.clone());
+    let memory = Arc::new(AtomicU64::new(0));
+    let (told, stopping, used) = (standstill.clone(), stop.clone(), Arc::clone(&memory));
     std::thread::Builder::new().name(format!("project-{}", options.journal.shard())).spawn(move || {
         // Only this thread, and those that the database driver starts from it.
         if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
             tracing::warn!(%error, "projector runs at normal priority");
         }
-        runtime.block_on(Work::new(options, told).run(stopping));
+        runtime.block_on(Work::new(options, told, used).run(stopping));
         // Nobody may be waiting.
         let _ = end.send(());
     })?;
-    Ok(Projector { standstill, stop, ended })
+    Ok(Projector { standstill, memory, stop, ended })
+}
+
+/// Returns when a projector that was asked to stop has had its time.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_WORDS + Duration::from_secs(1)).await;
 }
 
 struct Work {
@@ -86,10 +102,11 @@ struct Work {
     linger: Duration,
     component: Component,
     standstill: Standstill,
+    memory: Arc<AtomicU64>,
 }
 
 impl Work {
-    fn new(options: ProjectorOptions, standstill: Standstill) -> Self {
+    fn new(options: ProjectorOptions, standstill: Standstill, memory: Arc<AtomicU64>) -> Self {
         let ProjectorOptions { config, journal, writer, component } = options;
         let state = CatchUp {
             shard: journal.shard(),
@@ -101,6 +118,7 @@ impl Work {
             metrics: ProjectionMetrics::new(journal.shard()),
             replica: None,
             cursor: None,
+            projected: Seq(0),
             rows: RowBatch::default(),
             chains: Vec::new(),
             applied_bytes: 0,
@@ -112,13 +130,20 @@ impl Work {
             snapshots: Snapshots::new(&config.journal, journal),
             component,
             standstill,
+            memory,
         }
     }
 
     async fn run(mut self, stop: CancellationToken) {
         let mut retry = RETRY_FIRST;
         loop {
-            match self.follow(&stop).await {
+            let result = tokio::select! {
+                result = self.follow(&stop) => result,
+                // A database that hangs must not hold up the end of the process. Whether the transaction under way
+                // succeeds is found out by the next start.
+                () = overdue(&stop) => break,
+            };
+            match result {
                 Ok(()) => break,
                 Err(error) if error.passes() => {
                     self.failed(&error, retry);
@@ -147,6 +172,7 @@ impl Work {
         let (shard, seconds) = (self.state.shard, retry.as_secs());
         tracing::warn!(%shard, %error, seconds, "history database not written, trying again");
         self.state.metrics.errors.increment(1);
+        self.state.show_lag(*self.commit.borrow());
         self.standstill.set(&error.to_string());
         self.component.degraded(error.to_string());
         // Whether the last write succeeded is unknown.
@@ -159,6 +185,7 @@ impl Work {
             self.standstill.clear();
         }
         self.component.ok();
+        self.memory.store(self.state.replica.as_ref().map_or(0, |replica| replica.memory()), Ordering::Relaxed);
     }
 
     /// Follows the journal until it is told to stop, or something fails.

@@ -4,6 +4,7 @@
 mod history;
 mod journal;
 mod projection;
+mod rows;
 mod shared;
 mod support;
 mod verify;
