@@ -2,7 +2,7 @@
 //! same id until it is answered, and keep every answer; and the checks over all of it.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tokio::sync::watch;
@@ -18,6 +18,9 @@ use crate::requests::{Requests, identity};
 
 /// How long one try may take.
 const TRY_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a request may stay unanswered over all its tries.
+const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Between two tries while nobody answers.
 const TRY_AGAIN: Duration = Duration::from_millis(25);
@@ -45,32 +48,41 @@ pub async fn work(
     let mut answered = Vec::new();
     while !*stop.borrow_and_update() {
         let Some(command) = requests.next() else { break };
-        let mut in_doubt = false;
-        let report = loop {
-            let channel = channels.borrow_and_update().clone();
-            match tokio::time::timeout(TRY_LIMIT, send(channel, command.clone())).await {
-                Ok(Ok(report)) => break report,
-                Ok(Err(status)) => {
-                    let again = matches!(
-                        status.code(),
-                        Code::Unavailable
-                            | Code::Unknown
-                            | Code::Cancelled
-                            | Code::DeadlineExceeded
-                            | Code::ResourceExhausted
-                    );
-                    ensure!(again, "{command:?} was answered {status:?}");
-                    // Only a refusal at the door says that it was not executed.
-                    in_doubt |= !matches!(status.code(), Code::ResourceExhausted);
-                }
-                Err(_) => in_doubt = true,
-            }
-            tokio::time::sleep(TRY_AGAIN).await;
-        };
-        requests.learn(&report);
-        answered.push(Answered { command, report, in_doubt });
+        let one = settle(command, || channels.borrow_and_update().clone()).await?;
+        requests.learn(&one.report);
+        answered.push(one);
     }
     Ok(answered)
+}
+
+/// Sends a request until it is answered, each time over the channel that `channel` gives.
+///
+/// # Errors
+/// When it is answered by something that sending it again cannot mend.
+pub async fn settle(command: Command, mut channel: impl FnMut() -> Channel) -> Result<Answered> {
+    let mut in_doubt = false;
+    let begin = Instant::now();
+    loop {
+        ensure!(begin.elapsed() < SETTLE_LIMIT, "{command:?} was not answered within {SETTLE_LIMIT:?}");
+        match tokio::time::timeout(TRY_LIMIT, send(channel(), command.clone())).await {
+            Ok(Ok(report)) => return Ok(Answered { command, report, in_doubt }),
+            Ok(Err(status)) => {
+                let again = matches!(
+                    status.code(),
+                    Code::Unavailable
+                        | Code::Unknown
+                        | Code::Cancelled
+                        | Code::DeadlineExceeded
+                        | Code::ResourceExhausted
+                );
+                ensure!(again, "{command:?} was answered {status:?}");
+                // Only a refusal at the door says that it was not executed.
+                in_doubt |= !matches!(status.code(), Code::ResourceExhausted);
+            }
+            Err(_) => in_doubt = true,
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
 }
 
 /// Sends one request by its unary call.

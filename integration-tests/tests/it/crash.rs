@@ -29,7 +29,7 @@ async fn nothing_acknowledged_is_lost_or_done_twice_over_fifty_kills() -> Result
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let directory = tempfile::tempdir()?;
     // Small numbers, so that snapshots and trimming happen between the kills too.
-    let configuration = "[persistence_gateway]\nsnapshot_every_entries = 500\n";
+    let configuration = "[persistence_gateway.journal]\nsnapshot_every_entries = 500\n";
 
     let mut node = Node::start(directory.path(), "all", configuration).await?;
     let (channel, channels) = watch::channel(node.channel());

@@ -59,7 +59,7 @@ const CALLS: [(&str, &str, &str); 14] = [
 
 /// Wrong requests and the field that must be named.
 const WRONG: [(&str, &str, &str); 6] = [
-    ("hivemind.orders.v1.OrderService/SubmitOrder", "{}", "account_id"),
+    ("hivemind.orders.v1.OrderService/SubmitOrder", "{}", "order_type"),
     (
         "hivemind.orders.v1.OrderService/SubmitOrder",
         r#"{"account_id":1,"client_order_id":"w-1","symbol":"BTC-USD","side":77,"order_type":1,"price":"1","quantity":"1"}"#,

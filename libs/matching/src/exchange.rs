@@ -5,8 +5,8 @@ use crate::book::Books;
 use crate::digest::{self, Header, KeptRequest, Sums};
 use crate::table::{Made, Table};
 use types::{
-    Command, Event, Fill, Instrument, InstrumentId, InstrumentState, OrderId, OrderStatus, Outcome, Place, Price, Qty,
-    RejectReason, Rules, ShardId, StateHash, Symbol, Timestamp, TradeId,
+    Command, Event, Fill, Instrument, InstrumentId, InstrumentState, OrderId, OrderStatus, Original, Outcome, Place,
+    Price, Qty, RejectReason, Rules, ShardId, StateHash, Symbol, Timestamp, TradeId,
 };
 
 /// Bits of an order or trade id below the shard.
@@ -164,10 +164,10 @@ impl Exchange {
             output.events.push(Event::Rejected { reason });
             return Refusal::plain(reason).outcome();
         }
-        let KeptRequest { outcome, place, .. } = kept.request();
+        let KeptRequest { outcome, place, timestamp, .. } = kept.request();
         output.events.push(Event::Duplicate { original: place });
         output.fills.extend(self.table.fills(entry));
-        Outcome { original: Some(place), ..outcome }
+        Outcome { original: Some(Original { place, timestamp }), ..outcome }
     }
 
     /// Drops the oldest outcomes that are too old or too many.

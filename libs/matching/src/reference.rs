@@ -11,8 +11,8 @@ use crate::digest;
 use crate::view::{Level, OrderView};
 use types::{
     AccountId, Cancel, CancelCause, ClientOrderId, ClosedOrder, Command, Event, Fill, IdempotencyEntry, InstrumentId,
-    InstrumentState, MassCancel, OrderId, OrderSnapshot, OrderStatus, OrderTarget, OrderType, Outcome, Place, Price,
-    Qty, RejectReason, Replace, ReplaceEvent, RestedEvent, Rules, ShardId, Side, Snapshot, StateHash, Submit,
+    InstrumentState, MassCancel, OrderId, OrderSnapshot, OrderStatus, OrderTarget, OrderType, Original, Outcome, Place,
+    Price, Qty, RejectReason, Replace, ReplaceEvent, RestedEvent, Rules, ShardId, Side, Snapshot, StateHash, Submit,
     TimeInForce, Timestamp,
 };
 
@@ -128,7 +128,10 @@ impl ReferenceExchange {
             }
             events.push(Event::Duplicate { original: entry.place });
             fills.extend(&entry.fills);
-            return Outcome { original: Some(entry.place), ..entry.outcome };
+            return Outcome {
+                original: Some(Original { place: entry.place, timestamp: entry.timestamp }),
+                ..entry.outcome
+            };
         }
         let mut own_fills = Vec::new();
         // Recorded before it is executed, so that the end of an order finds its entry; the answer comes after.

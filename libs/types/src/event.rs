@@ -3,7 +3,7 @@
 
 use crate::{
     AccountId, AccountLimit, ClientOrderId, Instrument, InstrumentId, InstrumentStateChange, OrderId, Place, Price,
-    Qty, Rules, Side, Submit, TradeId,
+    Qty, Rules, Side, Submit, Timestamp, TradeId,
 };
 
 /// One thing that happened while a command was applied.
@@ -184,8 +184,17 @@ pub struct Outcome {
     pub leaves: Qty,
     /// Orders cancelled by a mass cancel; 0 for everything else.
     pub canceled_orders: u32,
-    /// Set when the outcome is that of an earlier execution of the same request: where that was.
-    pub original: Option<Place>,
+    /// Set when the outcome is that of an earlier execution of the same request: where and when that was.
+    pub original: Option<Original>,
+}
+
+/// Where and when a request was executed the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// Where.
+    pub place: Place,
+    /// Log time of that place.
+    pub timestamp: Timestamp,
 }
 
 /// FIX tag 39.

@@ -16,7 +16,9 @@ pub use command::{
     AccountLimit, Cancel, Command, InstrumentStateChange, MassCancel, OrderTarget, OrderType, Replace, Rules,
     SelfTradePrevention, Submit, TimeInForce,
 };
-pub use event::{CancelCause, Event, Fill, OrderStatus, Outcome, RejectReason, ReplaceEvent, RestedEvent, Trade};
+pub use event::{
+    CancelCause, Event, Fill, OrderStatus, Original, Outcome, RejectReason, ReplaceEvent, RestedEvent, Trade,
+};
 pub use ids::{
     AccountId, Epoch, Incarnation, InstrumentId, LogId, OrderId, Place, Seq, ShardId, StateHash, Timestamp, TradeId,
 };

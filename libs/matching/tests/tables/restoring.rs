@@ -3,7 +3,7 @@
 use crate::check::Desk;
 use matching::{Exchange, RestoreError, snapshot_hash};
 use types::{
-    AccountId, ClientOrderId, InstrumentState, LogId, OrderId, OrderStatus, Price, Qty, RejectReason,
+    AccountId, ClientOrderId, InstrumentState, LogId, OrderId, OrderStatus, Original, Price, Qty, RejectReason,
     SelfTradePrevention, Seq, ShardId, Side, Snapshot, Timestamp, TradeId,
 };
 
@@ -156,7 +156,13 @@ fn what_contradicts_itself_is_not_restored() {
         (|s| s.idempotency[1] = s.idempotency[0].clone(), RestoreError::Outcome(1)),
         (|s| s.idempotency[1].timestamp.0 = s.now.0 + 1, RestoreError::Outcome(1)),
         (|s| s.idempotency[1].outcome.reason = Some(RejectReason::UnknownOrder), RestoreError::Outcome(1)),
-        (|s| s.idempotency[1].outcome.original = Some(s.idempotency[1].place), RestoreError::Outcome(1)),
+        (
+            |s| {
+                s.idempotency[1].outcome.original =
+                    Some(Original { place: s.idempotency[1].place, timestamp: Timestamp(1) });
+            },
+            RestoreError::Outcome(1),
+        ),
         (|s| s.idempotency[1].outcome.order_id = OrderId(99), RestoreError::Outcome(1)),
         (|s| s.idempotency[1].outcome.order_id = OrderId(1), RestoreError::Outcome(1)),
         (|s| s.idempotency[2].closed = s.idempotency[1].closed, RestoreError::Outcome(2)),

@@ -1,8 +1,8 @@
 //! Answers: outcomes, orders and trades to protobuf, and places both ways.
 
 use types::{
-    AccountId, ClientOrderId, ClosedOrder, Fill, LogId, OrderId, OrderSnapshot, OrderStatus, Outcome, Place, Qty, Seq,
-    ShardId, Symbol, Timestamp, Trade,
+    AccountId, ClientOrderId, ClosedOrder, Fill, LogId, OrderId, OrderSnapshot, OrderStatus, Original, Outcome, Place,
+    Qty, Seq, ShardId, Symbol, Timestamp, Trade,
 };
 
 use super::field::within;
@@ -11,7 +11,7 @@ use crate::pb::orders::v1 as pb;
 use crate::status::ApiError;
 
 /// The answer to a command. `place` is where this execution stands; for a retry the answer carries the place of the
-/// first one, which is in `outcome`. Operator's commands have no `client_order_id`.
+/// first one and its time, which are in `outcome`. Operator's commands have no `client_order_id`.
 #[must_use]
 pub fn report(
     shard: ShardId,
@@ -21,8 +21,9 @@ pub fn report(
     outcome: &Outcome,
     fills: &[Fill],
 ) -> pb::OrderReport {
+    let executed = outcome.original.unwrap_or(Original { place, timestamp });
     pb::OrderReport {
-        place: Some(place_to_pb(outcome.original.unwrap_or(place))),
+        place: Some(place_to_pb(executed.place)),
         shard: shard.0,
         status: pb::OrderStatus::from(outcome.status).into(),
         reject_reason: outcome.reason.map_or(pb::RejectReason::Unspecified, pb::RejectReason::from).into(),
@@ -33,7 +34,7 @@ pub fn report(
         fills: fills.iter().map(fill).collect(),
         duplicate: outcome.original.is_some(),
         canceled_orders: outcome.canceled_orders,
-        transact_time_us: timestamp.0,
+        transact_time_us: executed.timestamp.0,
     }
 }
 

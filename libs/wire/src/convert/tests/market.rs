@@ -1,8 +1,8 @@
 //! Instruments, market data and history requests, reports.
 
 use types::{
-    ClientOrderId, ClosedOrder, Command, Fill, InstrumentId, InstrumentState, LogId, OrderId, OrderStatus, Outcome,
-    Place, Price, Qty, RejectReason, Seq, ShardId, Side, Symbol, Timestamp, TradeId,
+    ClientOrderId, ClosedOrder, Command, Fill, InstrumentId, InstrumentState, LogId, OrderId, OrderStatus, Original,
+    Outcome, Place, Price, Qty, RejectReason, Seq, ShardId, Side, Symbol, Timestamp, TradeId,
 };
 
 use super::{OneInstrument, Spoilt};
@@ -139,12 +139,13 @@ fn a_report_says_everything_once() {
     let refused = Outcome {
         status: OrderStatus::Rejected,
         reason: Some(RejectReason::OrderClosed),
-        original: Some(place_at(2)),
+        original: Some(Original { place: place_at(2), timestamp: Timestamp(33) }),
         ..outcome
     };
     let report = convert::report(ShardId(1), place_at(5), Timestamp(77), Some(client), &refused, &[]);
     assert_eq!(report.reject_reason(), orders::RejectReason::OrderClosed);
     assert_eq!(convert::place("place", report.place.as_ref().unwrap()), Ok(place_at(2)), "the first execution's");
+    assert_eq!(report.transact_time_us, 33, "the first execution's");
     assert!(report.duplicate);
 }
 
