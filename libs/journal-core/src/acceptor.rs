@@ -320,6 +320,7 @@ impl Acceptor {
     fn grant(&self) -> FenceGranted {
         assert_eq!(self.log.tail(), self.durable, "I3: a grant is given only when no write is under way");
         FenceGranted {
+            epoch: self.control.promised,
             last: self.durable,
             epochs: self.log.epochs().to_vec(),
             base: self.log.base(),

@@ -47,6 +47,9 @@ pub enum FenceReply {
 /// A granted epoch, and everything the voter ever acknowledged (I3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FenceGranted {
+    /// The epoch that is granted. A leader counts no grant of another one: an answer to an earlier question may
+    /// come late.
+    pub epoch: Epoch,
     /// End of its log.
     pub last: Tail,
     /// Epochs of its log, ascending.

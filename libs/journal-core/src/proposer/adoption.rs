@@ -69,6 +69,10 @@ impl Proposer {
     }
 
     fn granted(&mut self, voter: VoterId, granted: FenceGranted, out: &mut Vec<Effect>) {
+        // A late answer to an earlier leadership of this process: a vote for another epoch (I1, I5).
+        if granted.epoch != self.epoch {
+            return;
+        }
         if granted.config.generation > self.config.generation && !granted.config.current.is_empty() {
             return self.depose(self.epoch, out);
         }

@@ -1,6 +1,6 @@
 //! Scenarios of one leader.
 //!
-//! Inputs: `elect EPOCH [applied LOG SEQ]`, `grant V LOG [commit C] [dubious S] [base B]`, `refuse V EPOCH`,
+//! Inputs: `elect EPOCH [applied LOG SEQ]`, `grant V LOG [commit C] [dubious S] [base B] [epoch E]`, `refuse V EPOCH`,
 //! `opened V`, `closed V`, `ok V SEQ [epoch E]`, `mismatch V LOG`, `fetched LOG FROM..TO`, `propose`, `tick`.
 
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ fn parse(proposer: &Proposer, config: &VoterConfig, logs: &BTreeMap<String, Vec<
             let base =
                 number(&words, "base").map_or(Tail::default(), |seq| tail(&log[..usize::try_from(seq).unwrap_or(0)]));
             let granted = FenceGranted {
+                epoch: number(&words, "epoch").map_or(proposer.epoch(), |e| epoch(&e.to_string())),
                 last: tail(log),
                 epochs: epochs(log),
                 base,
@@ -195,6 +196,20 @@ fn a_majority_of_the_configured_voters_is_needed() {
          opened v1 => v1 append 1..0 commit 2
          ok v1 0 => v1 append 1..2 commit 2
          ok v1 2 =>",
+    );
+}
+
+#[test]
+fn a_late_grant_of_an_earlier_epoch_is_no_vote() {
+    check(
+        3,
+        "let empty =
+         elect 1 => v0 fence 1; v1 fence 1; v2 fence 1
+         grant v0 empty =>
+         elect 2 => v0 fence 2; v1 fence 2; v2 fence 2
+         grant v0 empty =>
+         grant v1 empty epoch 1 =>
+         grant v2 empty => adopted 0; v0 open; v1 open; v2 open",
     );
 }
 

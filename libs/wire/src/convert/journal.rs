@@ -226,6 +226,7 @@ fn fence_granted(given: &pb::FenceGranted) -> Result<FenceGranted, ApiError> {
         (_, seq) => Some(Seq(seq)),
     };
     Ok(FenceGranted {
+        epoch: epoch("granted.epoch", given.epoch.as_ref())?,
         last: tail("granted.last", given.last.as_ref())?,
         epochs: epoch_starts(&given.epochs),
         base: tail("granted.base", given.base.as_ref())?,
@@ -239,6 +240,7 @@ fn fence_granted(given: &pb::FenceGranted) -> Result<FenceGranted, ApiError> {
 
 fn fence_granted_to_pb(granted: &FenceGranted) -> pb::FenceGranted {
     pb::FenceGranted {
+        epoch: Some(epoch_to_pb(granted.epoch)),
         last: Some(tail_to_pb(&granted.last)),
         epochs: epoch_starts_to_pb(&granted.epochs),
         base: Some(tail_to_pb(&granted.base)),

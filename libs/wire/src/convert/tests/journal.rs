@@ -31,6 +31,7 @@ fn starts() -> Vec<EpochStart> {
 
 fn granted() -> FenceGranted {
     FenceGranted {
+        epoch: epoch(3),
         last: tail(),
         epochs: starts(),
         base: Tail::default(),
