@@ -123,8 +123,8 @@ struct Writer {
     closing: Vec<ClientId>,
     /// Fence calls get ids from the upper half, streams from the lower.
     next_fence: u64,
-    /// Arrival of each append that was not answered yet, with its stream.
-    arrivals: VecDeque<(ClientId, Instant)>,
+    /// Appends with entries that were not answered yet.
+    arrivals: VecDeque<Arrival>,
     last_sync: Duration,
     commit: watch::Sender<Seq>,
     tail: watch::Sender<Seq>,
@@ -133,6 +133,14 @@ struct Writer {
     reload_at: Option<Instant>,
     storage_failed: bool,
     metrics: JournalMetrics,
+}
+
+/// An append that waits for its answer.
+struct Arrival {
+    stream: ClientId,
+    /// Its last entry.
+    last: Seq,
+    arrived: Instant,
 }
 
 /// How the loop goes on after an effect.
@@ -208,9 +216,11 @@ impl Writer {
                 self.streams.insert(stream, replies);
             }
             Message::Append { stream, request, arrived } => {
-                let (epoch, heartbeat) = (request.epoch, request.entries.is_empty());
-                if !heartbeat && self.arrivals.len() < ARRIVALS {
-                    self.arrivals.push_back((stream, arrived));
+                let epoch = request.epoch;
+                if let Some(last) = request.entries.last()
+                    && self.arrivals.len() < ARRIVALS
+                {
+                    self.arrivals.push_back(Arrival { stream, last: last.seq, arrived });
                 }
                 self.step(Input::Append { client: stream, request });
                 self.sight.heard(stream, epoch, self.acceptor.promised(), arrived);
@@ -282,7 +292,7 @@ impl Writer {
         for stream in std::mem::take(&mut self.closing) {
             self.streams.remove(&stream);
             self.sight.closed(stream);
-            self.arrivals.retain(|(waiting, _)| *waiting != stream);
+            self.arrivals.retain(|waiting| waiting.stream != stream);
         }
         Ok(())
     }
@@ -315,10 +325,20 @@ impl Writer {
     }
 
     fn answer(&mut self, stream: ClientId, reply: AppendReply) {
-        let answers_entries = matches!(&reply, AppendReply::Ok(ok) if ok.synced);
-        let at = self.arrivals.iter().position(|(waiting, _)| *waiting == stream);
-        if let Some((_, arrived)) = at.filter(|_| answers_entries).and_then(|at| self.arrivals.remove(at)) {
-            self.metrics.append.record(seconds(arrived.elapsed()));
+        match &reply {
+            AppendReply::Ok(ok) => {
+                let now = Instant::now();
+                let (metrics, answered) = (&self.metrics, ok.match_seq);
+                self.arrivals.retain(|waiting| {
+                    let over = waiting.stream == stream && waiting.last <= answered;
+                    if over && ok.synced {
+                        metrics.append.record(seconds(now.saturating_duration_since(waiting.arrived)));
+                    }
+                    !over
+                });
+            }
+            // The leader starts over from another place.
+            _ => self.arrivals.retain(|waiting| waiting.stream != stream),
         }
         let sync_us = u64::try_from(self.last_sync.as_micros()).unwrap_or(u64::MAX);
         let Some(replies) = self.streams.get(&stream) else { return };

@@ -67,15 +67,15 @@ fn line(row: &pb::Execution) -> String {
     )
 }
 
-#[tokio::test]
-async fn each_command_becomes_the_rows_it_should() {
+/// Everything that can happen to an order, once.
+fn commands() -> [Command; 12] {
     use SelfTradePrevention::{CancelNewest, CancelOldest, Decrement};
     let cancel = |account, name: &str, target: &str| {
         let (account, client_order_id) = (AccountId(account), id(name));
         let target = OrderTarget::ClientOrderId(id(target));
         Command::Cancel(Cancel { account, client_order_id, instrument: InstrumentId(0), target })
     };
-    let commands = [
+    [
         instrument(),
         submit(1, "m1", Side::Sell, 100, 10, CancelNewest),
         submit(2, "t1", Side::Buy, 101, 4, CancelNewest),
@@ -101,11 +101,15 @@ async fn each_command_becomes_the_rows_it_should() {
             instrument: None,
             side: None,
         }),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn each_command_becomes_the_rows_it_should() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(config(), dir.path()).await;
     let mut leader = Leader::elect(&gateway, 1, START).await;
-    let entry = leader.batch(&commands);
+    let entry = leader.batch(&commands());
     leader.append(vec![entry]).await;
     gateway.stop().await;
 
@@ -133,7 +137,12 @@ async fn each_command_becomes_the_rows_it_should() {
     ];
     assert_eq!(found, expected, "{found:#?}");
 
-    let answer = history.list_orders(pb::ListOrdersRequest::default()).await.unwrap().into_inner();
+    assert_orders(&gateway).await;
+    gateway.stop().await;
+}
+
+async fn assert_orders(gateway: &Gateway) {
+    let answer = gateway.history().list_orders(pb::ListOrdersRequest::default()).await.unwrap().into_inner();
     let states: Vec<String> = answer
         .orders
         .iter()
@@ -158,5 +167,4 @@ async fn each_command_becomes_the_rows_it_should() {
         "bad rejected 2@99999 cum 0 leaves 0",
     ];
     assert_eq!(states, expected, "{states:#?}");
-    gateway.stop().await;
 }
