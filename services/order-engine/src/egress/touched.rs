@@ -56,3 +56,6 @@ pub(crate) fn collect(events: &[Event], out: &mut Vec<Touched>) {
     out.sort_unstable();
     out.dedup();
 }
+
+#[cfg(test)]
+mod tests;

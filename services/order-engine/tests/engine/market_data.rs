@@ -47,11 +47,12 @@ async fn whole_book(engine: &Engine) -> BookSnapshot {
 
 /// Some account's random request: new orders that cross now and then, cancels, replaces.
 async fn trade(engine: &Engine, random: &mut ChaCha8Rng, n: u64) {
-    let account = random.random_range(1..4);
+    // Three accounts in turn, each changing orders of its own.
+    let account = n % 3 + 1;
     let side = if random.random() { Side::Buy } else { Side::Sell };
     let price = 100 * random.random_range(95..106);
     let quantity = random.random_range(1..20);
-    let target = format!("o{}", random.random_range(0..=n));
+    let target = format!("o{}", n % 3 + 3 * random.random_range(n / 6..=n / 3));
     let mut orders = engine.orders();
     match random.random_range(0..10) {
         0..6 => {

@@ -102,7 +102,8 @@ async fn a_session_has_a_limit_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopping_engine_answers_what_it_took_and_ends_its_sessions() {
-    let rig = Rig::new();
+    // One order after the other goes to the journal, so that most are still waiting when the engine is told to stop.
+    let rig = Rig::with(Config { batch_commands_max: 1, appends_in_flight_max: 1, ..Config::default() });
     let engine = rig.start().await;
     let (requests, mut answers) = open(&engine).await;
     for n in 0..50 {
@@ -111,18 +112,21 @@ async fn a_stopping_engine_answers_what_it_took_and_ends_its_sessions() {
     let first = answers.message().await.unwrap().unwrap();
     assert_eq!(first.client_seq, 0);
     let stop = tokio::spawn(engine.stop());
-    let mut next = 1;
+    let (mut next, mut refused) = (1, 0);
     let end = loop {
         match answers.message().await {
             Ok(Some(answer)) => {
                 assert_eq!(answer.client_seq, next);
                 next += 1;
+                refused += u32::from(matches!(answer.result, Some(Answered::Error(_))));
             }
             Ok(None) => panic!("ended as if the client had asked for it"),
             Err(status) => break ApiError::from_status(&status),
         }
     };
     assert_eq!(end.code, ErrorCode::ShuttingDown);
+    // The one that was being read in that moment.
+    assert!(refused <= 1, "{refused} of {next} were taken and then refused");
     stop.await.unwrap();
     assert_eq!(rig.coordinator.released(), [1], "the leadership is given back");
 }
