@@ -120,31 +120,42 @@ fn arguments_roles(roles: &std::collections::BTreeSet<Role>) -> String {
 async fn demo_command(arguments: DemoArguments) -> Result<u8> {
     let listen = if arguments.keep { Listen::default() } else { Listen::any_port() };
     let node = TemporaryNode::start(listen, None).await?;
-    let report = demo::run(arguments.demo, node.channel()?).await?;
-    output::report(&report, arguments.output, demo::print_table)?;
-    if arguments.output == Output::Table {
-        output::ways_in(node.addresses, arguments.keep);
-    }
-    if arguments.keep {
+    let shown = show_demo(&arguments, &node).await;
+    if arguments.keep && shown.is_ok() {
         node.serve_until_signal().await?;
     } else {
         node.stop().await?;
     }
+    shown?;
     Ok(EXIT_OK)
+}
+
+async fn show_demo(arguments: &DemoArguments, node: &TemporaryNode) -> Result<()> {
+    let report = Box::pin(demo::run(arguments.demo, node.channel()?)).await?;
+    output::report(&report, arguments.output, demo::print_table)?;
+    if arguments.output == Output::Table {
+        output::ways_in(node.addresses, arguments.keep);
+    }
+    Ok(())
 }
 
 async fn bench_command(arguments: BenchArguments) -> Result<u8> {
     let target = LoadTarget::new(arguments.target.target.as_deref(), arguments.directory.as_deref()).await?;
-    let report = bench::run(arguments.bench, || target.channel(), target.directory()).await?;
+    let ran = Box::pin(bench::run(arguments.bench, || target.channel(), target.directory())).await;
     target.stop().await?;
+    let report = ran?;
     output::report(&report, arguments.target.output, bench::print_table)?;
     Ok(if report.lost == 0 { EXIT_OK } else { EXIT_DIFFERENCE })
 }
 
 async fn replay_command(arguments: ReplayArguments) -> Result<u8> {
     let target = LoadTarget::new(arguments.target.target.as_deref(), None).await?;
-    let report = replay::run(arguments.replay, target.channel()?).await?;
+    let ran = match target.channel() {
+        Ok(channel) => Box::pin(replay::run(arguments.replay, channel)).await,
+        Err(error) => Err(error),
+    };
     target.stop().await?;
+    let report = ran?;
     output::report(&report, arguments.target.output, replay::print_table)?;
     Ok(if report.unexplained == 0 { EXIT_OK } else { EXIT_DIFFERENCE })
 }

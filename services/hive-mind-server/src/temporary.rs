@@ -76,11 +76,12 @@ impl TemporaryNode {
         .context("cannot make a temporary directory")?;
         let mut config = ServerConfig { listen, ..ServerConfig::default() };
         config.node.data_dir = directory.path().to_owned();
-        let composed = Composed::new(config, &Role::parse("all")?, Exporter::install()?).await?;
+        // On the heap, since it holds what every service needs while it is built.
+        let composed = Box::pin(Composed::new(config, &Role::parse("all")?, Exporter::install()?)).await?;
         let addresses = composed.addresses();
         let ready = composed.ready();
         let shutdown = Shutdown::new();
-        let mut task = tokio::spawn(composed.serve(shutdown.clone()));
+        let mut task = tokio::spawn(Box::pin(composed.serve(shutdown.clone())));
         tokio::select! {
             () = ready => {}
             ended = &mut task => {
