@@ -94,3 +94,40 @@ fn version_and_wrong_usage() -> Result<()> {
     assert_eq!(hive(directory.path(), &["no-such-command"])?.code, 2, "wrong usage has an exit code of its own");
     Ok(())
 }
+
+/// Corrupts a byte of the first record of the journal in `data`.
+fn damage_the_journal(data: &std::path::Path) -> Result<()> {
+    let segment = data.join("journal/shard-0/00000000000000000001.segment");
+    let mut bytes = std::fs::read(&segment)?;
+    // Behind the header slots (1/256 of the file) lie the records, each with a header of 64 bytes.
+    let at = bytes.len() / 256 + 70;
+    bytes[at] ^= 4;
+    std::fs::write(&segment, bytes)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_journal_has_an_exit_code_of_its_own() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
+    let data = node.data();
+    assert!(node.terminate().await?.success());
+    damage_the_journal(&data)?;
+    for command in ["verify", "run"] {
+        let said = hive(directory.path(), &[command, "--data-dir", data.to_str().unwrap()])?;
+        assert_eq!(said.code, 10, "{command}: {}{}", said.out, said.err);
+        for word in ["00000000000000000001.segment", "offset 262144", "seq 1"] {
+            assert_eq!(said.err.matches(word).count(), 1, "{command} says {word:?} once:\n{}", said.err);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_role_without_its_peers_is_a_wrong_configuration() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let said = hive(directory.path(), &["run", "--roles", "order-engine"])?;
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("peers.persistence_gateway"), "{}", said.err);
+    Ok(())
+}

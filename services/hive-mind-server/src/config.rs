@@ -13,6 +13,11 @@ use service_kit::telemetry::LogConfig;
 /// Environment variables start with it: `HIVE__LISTEN__GRPC`.
 const ENVIRONMENT_PREFIX: &str = "HIVE";
 
+/// Marks errors of the configuration, which have an exit code of their own.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used")]
+pub(crate) struct Misconfigured;
+
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use persistence_gateway::{BuildError, VerifyError};
 use service_kit::Shutdown;
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, NodeError};
@@ -26,7 +27,7 @@ use crate::cli::{
     BenchArguments, Cli, Command, ConfigCommand, DemoArguments, EXIT_CONFIGURATION, EXIT_DIFFERENCE, EXIT_FAILURE,
     EXIT_OK, Output, ReplayArguments, RunArguments,
 };
-use crate::config::ServerConfig;
+use crate::config::{Misconfigured, ServerConfig};
 use crate::run::{Composed, Role};
 use crate::temporary::{LoadTarget, TemporaryNode};
 
@@ -36,21 +37,27 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let code = dispatch(cli.command).unwrap_or_else(|error| {
-        let code = match error.downcast_ref::<NodeError>() {
-            Some(node) => node.exit_code(),
-            None if error.is::<Misconfigured>() => EXIT_CONFIGURATION,
-            None => EXIT_FAILURE,
-        };
         output::error(&error);
-        code
+        exit_code(&error)
     });
     ExitCode::from(code)
 }
 
-/// Marks errors of the configuration, which have an exit code of their own.
-#[derive(Debug, thiserror::Error)]
-#[error("the configuration cannot be used")]
-struct Misconfigured;
+/// The code of the part that failed, where it has one: whoever restarts the process must tell a damaged journal from
+/// a port that is taken.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(node) = error.downcast_ref::<NodeError>() {
+        node.exit_code()
+    } else if let Some(gateway) = error.downcast_ref::<BuildError>() {
+        gateway.exit_code()
+    } else if let Some(verification) = error.downcast_ref::<VerifyError>() {
+        verification.exit_code()
+    } else if error.is::<Misconfigured>() {
+        EXIT_CONFIGURATION
+    } else {
+        EXIT_FAILURE
+    }
+}
 
 fn dispatch(command: Command) -> Result<u8> {
     match command {

@@ -13,7 +13,21 @@ use crate::config::ServerConfig;
 
 /// An error and everything that led to it, on one line of standard error.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", chain(error));
+}
+
+/// The error and its causes. Many of them end with their own cause already: it is not said twice.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// A line for people.
@@ -83,4 +97,16 @@ pub(crate) fn ways_in(addresses: Listen, running: bool) {
     println!("  curl -s http://{admin}/health");
     println!("  curl -s http://{metrics}/metrics | grep trading_operation_duration");
     println!("  hive-mind-server bench --target http://{grpc} --rate 500 --duration 10");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let said = anyhow!("disk full").context("cannot open: disk full; free some").context("cannot start");
+        assert_eq!(chain(&said), "cannot start: cannot open: disk full; free some");
+    }
 }

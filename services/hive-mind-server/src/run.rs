@@ -13,7 +13,7 @@ use service_kit::{DataDir, NodeContext, Service, Shutdown};
 use tonic::transport::Channel;
 use wire::transport::{Address, ClientOptions, InProcess, InProcessListener, connect, in_process};
 
-use crate::config::ServerConfig;
+use crate::config::{Misconfigured, ServerConfig};
 
 /// File in the data directory that says where the node listens.
 const ADDRESSES_FILE: &str = "node.json";
@@ -146,7 +146,8 @@ async fn build(
     let coordinator = peer(Role::ConsensusCoordinator, &config.peers.consensus_coordinator)?;
     let engine = peer(Role::OrderEngine, &config.peers.order_engine)?;
     let needed = |channel: &Option<Channel>, key: &str, by: Role| {
-        channel.clone().with_context(|| format!("{} needs peers.{key}, or that role in this process", by.name()))
+        let missing = || format!("{} needs peers.{key}, or that role in this process", by.name());
+        channel.clone().with_context(missing).context(Misconfigured)
     };
 
     let mut services: Vec<Box<dyn Service>> = Vec::new();
