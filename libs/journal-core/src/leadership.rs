@@ -1,23 +1,40 @@
 //! When an engine leads: from asking the coordinator, through fencing and recovery, to giving the leadership back.
 //!
-//! One machine per shard and engine process. It says what to ask of the coordinator and when the
-//! [proposer](crate::proposer) begins or stops; it never decides whether an acknowledgement is final. A lease that
-//! cannot be renewed is no reason to stop (H4): only being told of another leader is, by the coordinator or by a
-//! majority of voters.
+//! One machine per shard and engine process. It says what to ask of the coordinator, when to give it a sign of life,
+//! when the [proposer](crate::proposer) begins or must end, and how long to stay away; it never decides whether an
+//! acknowledgement is final. A coordinator that falls silent is no reason to stop (H4): only being told of another
+//! leader is, by the coordinator or by a majority of voters.
+//!
+//! For the shell:
+//! - It asks one thing of the coordinator at a time: a new [`Effect::Acquire`] or [`Effect::Release`] makes the answer
+//!   to an earlier one worthless.
+//! - After [`Effect::Lead`] there is exactly one [`Input::Ended`] that counts, by itself or as the answer to
+//!   [`Effect::StepDown`] or [`Effect::Drain`]. Until it comes nothing is given back and nothing asked for, so that a
+//!   process never leads twice.
+//! - Signs of life go over one stream that is closed when [`Leadership::epoch`] becomes `None`.
+
+#[cfg(test)]
+mod tests;
 
 use types::Epoch;
 
 use crate::VoterConfig;
 
 /// Ticks of 100 ms between two attempts to become leader while somebody else leads: a standby notices a free
-/// leadership within half a second.
+/// leadership within about half a second, a tenth of a lease.
 pub const RETRY_TICKS: u32 = 5;
-/// Ticks to wait when the coordinator does not answer or has no store: 1 s.
-pub const FAILED_TICKS: u32 = 10;
-/// Ticks to wait after having been deposed, so that two engines do not take turns: 1 s.
+/// Ticks to wait when the coordinator does not answer or has no store: 500 ms. It may be starting beside the engine.
+pub const FAILED_TICKS: u32 = 5;
+/// Ticks to wait after having lost the leadership: 1 s. Whoever took it shall have time to open, and two engines do
+/// not take turns.
 pub const DEPOSED_TICKS: u32 = 10;
-/// Ticks after which a release is no longer waited for; the lease runs out by itself: 1 s.
-pub const RELEASE_TICKS: u32 = 10;
+/// Ticks after which a release is no longer waited for; the lease runs out by itself: 3 s.
+pub const RELEASE_TICKS: u32 = 30;
+/// Ticks after which an engine that ends no longer waits for the answer to its last question: 1 s. A leadership that
+/// was given meanwhile runs out by itself.
+pub const ABANDON_TICKS: u32 = 10;
+/// Ticks between two signs of life: 500 ms, ten in a lease of 5 s.
+pub const HEARTBEAT_TICKS: u32 = 5;
 
 /// What happens to an engine's leadership of one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,21 +55,26 @@ pub enum Input {
     /// The coordinator says that somebody else leads now, or nobody.
     LeaseLost,
     /// The proposer chose a log ([`crate::proposer::Effect::Adopted`]).
-    Adopted,
-    /// The proposer is open ([`crate::proposer::Effect::Opened`]).
-    Opened,
-    /// A majority of voters belongs to a newer epoch ([`crate::proposer::Effect::Deposed`]).
-    Deposed {
-        /// Newest epoch heard of.
-        promised: Epoch,
+    Adopted {
+        /// Under which epoch.
+        epoch: Epoch,
     },
-    /// The proposer must not go on ([`crate::proposer::Effect::Halt`]).
-    Halted,
-    /// What made it halt was repaired (a newer snapshot was loaded): stand again.
-    Resume,
+    /// The proposer is open ([`crate::proposer::Effect::Opened`]).
+    Opened {
+        /// Under which epoch.
+        epoch: Epoch,
+    },
+    /// The proposer leads no longer: it was told to end, a majority of voters belongs to a newer epoch
+    /// ([`crate::proposer::Effect::Deposed`]), or the state must be built again before it can go on.
+    Ended {
+        /// Under which epoch it led.
+        epoch: Epoch,
+        /// Highest epoch number a voter is known to have promised; 0 if none is known.
+        promised: u64,
+    },
     /// The coordinator took the leadership back, or did not answer.
     Released,
-    /// The process ends: give the leadership back and do not stand again.
+    /// The process ends: finish what was accepted, give the leadership back, do not stand again.
     Stop,
 }
 
@@ -71,10 +93,22 @@ pub enum Effect {
         /// Who votes.
         config: VoterConfig,
     },
-    /// Let the proposer stop; what waits has an unknown outcome.
+    /// Tell the coordinator that this engine lives and leads; answered at most by `LeaseLost`.
+    Heartbeat {
+        /// Under which epoch.
+        epoch: Epoch,
+    },
+    /// Let the proposer end at once; what waits has an unknown outcome. Answered by `Ended`.
     StepDown {
+        /// Under which epoch it leads.
+        epoch: Epoch,
         /// Why, for people.
         reason: &'static str,
+    },
+    /// Take nothing new, finish what was accepted, then let the proposer end. Answered by `Ended`.
+    Drain {
+        /// Under which epoch it leads.
+        epoch: Epoch,
     },
     /// Give the leadership back; answered by `Released`.
     Release {
@@ -95,6 +129,11 @@ pub enum State {
     },
     /// Asked the coordinator.
     Acquiring,
+    /// The process ends, and a question is still with the coordinator.
+    Abandoning {
+        /// Ticks until its answer is given up.
+        wait: u32,
+    },
     /// Has an epoch, asks the voters for it.
     Fencing {
         /// The epoch.
@@ -110,30 +149,37 @@ pub enum State {
         /// The epoch.
         epoch: Epoch,
     },
-    /// Gives the leadership back.
-    Releasing {
+    /// The proposer was told to end.
+    Ending {
         /// The epoch.
         epoch: Epoch,
+        /// Whether the leadership is still this engine's to give back.
+        held: bool,
+    },
+    /// Gives the leadership back.
+    Releasing {
         /// Ticks until that is given up.
         wait: u32,
-        /// What comes then.
-        then: After,
     },
-    /// Found something that must not be built upon.
-    Halted,
     /// The process ends.
     Stopped,
 }
 
-/// What comes after a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// Stand again later.
-    Follow,
-    /// Wait for somebody to repair what was found.
-    Halt,
-    /// End.
-    Stop,
+impl State {
+    /// One word for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Follower { .. } => "follower",
+            Self::Acquiring | Self::Abandoning { .. } => "acquiring",
+            Self::Fencing { .. } => "fencing",
+            Self::Recovering { .. } => "recovering",
+            Self::Leading { .. } => "leading",
+            Self::Ending { .. } => "ending",
+            Self::Releasing { .. } => "releasing",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// The machine.
@@ -141,6 +187,8 @@ pub enum After {
 pub struct Leadership {
     state: State,
     highest_promised: u64,
+    /// Ticks until the next sign of life.
+    until_heartbeat: u32,
     stopping: bool,
 }
 
@@ -154,7 +202,7 @@ impl Leadership {
     /// An engine that will ask at the first tick.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Follower { wait: 0 }, highest_promised: 0, stopping: false }
+        Self { state: State::Follower { wait: 0 }, highest_promised: 0, until_heartbeat: 0, stopping: false }
     }
 
     /// Where it stands.
@@ -163,19 +211,16 @@ impl Leadership {
         self.state
     }
 
-    /// The epoch it has, leading or on the way there.
+    /// The epoch the proposer has: leading, on the way there, or about to end.
     #[must_use]
     pub const fn epoch(&self) -> Option<Epoch> {
         match self.state {
-            State::Fencing { epoch } | State::Recovering { epoch } | State::Leading { epoch } => Some(epoch),
+            State::Fencing { epoch }
+            | State::Recovering { epoch }
+            | State::Leading { epoch }
+            | State::Ending { epoch, .. } => Some(epoch),
             _ => None,
         }
-    }
-
-    /// Whether it takes requests.
-    #[must_use]
-    pub const fn is_leading(&self) -> bool {
-        matches!(self.state, State::Leading { .. })
     }
 
     /// Takes one input; appends what is to be done to `out`. Inputs that do not fit the state are late and ignored.
@@ -185,35 +230,21 @@ impl Leadership {
             Input::Acquired { epoch, config } => self.acquired(epoch, config, out),
             Input::Denied => self.not_acquired(RETRY_TICKS, out),
             Input::AcquireFailed => self.not_acquired(FAILED_TICKS, out),
-            Input::LeaseLost => {
-                if self.epoch().is_some() {
-                    out.push(Effect::StepDown { reason: "the coordinator names another leader, or none" });
-                    self.state = State::Follower { wait: DEPOSED_TICKS };
-                }
-            }
-            Input::Adopted => {
-                if let State::Fencing { epoch } = self.state {
+            Input::LeaseLost => self.lost(out),
+            Input::Adopted { epoch } => {
+                if self.state == (State::Fencing { epoch }) {
                     self.state = State::Recovering { epoch };
                 }
             }
-            Input::Opened => {
-                if let State::Fencing { epoch } | State::Recovering { epoch } = self.state {
+            Input::Opened { epoch } => {
+                if self.state == (State::Fencing { epoch }) || self.state == (State::Recovering { epoch }) {
                     self.state = State::Leading { epoch };
                 }
             }
-            Input::Deposed { promised } => {
-                self.highest_promised = self.highest_promised.max(promised.number);
-                self.release(After::Follow, out);
-            }
-            Input::Halted => self.release(After::Halt, out),
-            Input::Resume => {
-                if self.state == State::Halted {
-                    self.state = State::Follower { wait: 0 };
-                }
-            }
+            Input::Ended { epoch, promised } => self.ended(epoch, promised, out),
             Input::Released => {
-                if let State::Releasing { then, .. } = self.state {
-                    self.released(then, out);
+                if let State::Releasing { .. } = self.state {
+                    self.rest(out);
                 }
             }
             Input::Stop => self.stop(out),
@@ -226,156 +257,95 @@ impl Leadership {
                 self.state = State::Acquiring;
                 out.push(Effect::Acquire { highest_promised: self.highest_promised });
             }
-            State::Follower { wait } => *wait -= 1,
-            State::Releasing { wait: 0, then, .. } => {
-                let then = *then;
-                self.released(then, out);
+            State::Releasing { wait: 0 } | State::Abandoning { wait: 0 } => self.rest(out),
+            State::Follower { wait } | State::Releasing { wait } | State::Abandoning { wait } => *wait -= 1,
+            // Somebody else leads, or the coordinator thinks so: it has nothing to hear of this epoch any more.
+            State::Ending { held: false, .. } | State::Acquiring | State::Stopped => {}
+            State::Fencing { epoch }
+            | State::Recovering { epoch }
+            | State::Leading { epoch }
+            | State::Ending { epoch, .. } => {
+                self.until_heartbeat -= 1;
+                if self.until_heartbeat == 0 {
+                    self.until_heartbeat = HEARTBEAT_TICKS;
+                    out.push(Effect::Heartbeat { epoch: *epoch });
+                }
             }
-            State::Releasing { wait, .. } => *wait -= 1,
-            _ => {}
         }
     }
 
     fn acquired(&mut self, epoch: Epoch, config: VoterConfig, out: &mut Vec<Effect>) {
-        if self.state != State::Acquiring {
-            return;
-        }
-        if self.stopping {
-            self.state = State::Fencing { epoch };
-            return self.release(After::Stop, out);
-        }
-        if epoch.number <= self.highest_promised {
+        match self.state {
+            State::Acquiring if epoch.number > self.highest_promised => {
+                self.highest_promised = epoch.number;
+                self.state = State::Fencing { epoch };
+                self.until_heartbeat = HEARTBEAT_TICKS;
+                out.push(Effect::Lead { epoch, config });
+                out.push(Effect::Heartbeat { epoch });
+            }
             // A coordinator that went back in time: ask again, it is told how far it must go (H3).
-            self.state = State::Fencing { epoch };
-            return self.release(After::Follow, out);
+            State::Acquiring | State::Abandoning { .. } => self.release(epoch, out),
+            _ => {}
         }
-        self.highest_promised = epoch.number;
-        self.state = State::Fencing { epoch };
-        out.push(Effect::Lead { epoch, config });
     }
 
     fn not_acquired(&mut self, wait: u32, out: &mut Vec<Effect>) {
-        if self.state != State::Acquiring {
-            return;
+        match self.state {
+            State::Acquiring => self.state = State::Follower { wait },
+            State::Abandoning { .. } => self.rest(out),
+            _ => {}
         }
-        if self.stopping { self.released(After::Stop, out) } else { self.state = State::Follower { wait } }
     }
 
-    fn release(&mut self, then: After, out: &mut Vec<Effect>) {
-        let Some(epoch) = self.epoch() else { return };
-        self.state = State::Releasing { epoch, wait: RELEASE_TICKS, then };
+    fn lost(&mut self, out: &mut Vec<Effect>) {
+        match self.state {
+            State::Fencing { epoch } | State::Recovering { epoch } | State::Leading { epoch } => {
+                self.state = State::Ending { epoch, held: false };
+                out.push(Effect::StepDown { epoch, reason: "the coordinator names another leader, or none" });
+            }
+            // It was draining: what waits gets its answer if the voters still take it, which they decide.
+            State::Ending { epoch, .. } => self.state = State::Ending { epoch, held: false },
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, epoch: Epoch, promised: u64, out: &mut Vec<Effect>) {
+        self.highest_promised = self.highest_promised.max(promised);
+        if self.epoch() != Some(epoch) {
+            return;
+        }
+        if let State::Ending { held: false, .. } = self.state {
+            self.rest(out);
+        } else {
+            self.release(epoch, out);
+        }
+    }
+
+    fn release(&mut self, epoch: Epoch, out: &mut Vec<Effect>) {
+        self.state = State::Releasing { wait: RELEASE_TICKS };
         out.push(Effect::Release { epoch });
     }
 
-    fn released(&mut self, then: After, out: &mut Vec<Effect>) {
-        self.state = match then {
-            _ if self.stopping => State::Stopped,
-            After::Stop => State::Stopped,
-            After::Follow => State::Follower { wait: DEPOSED_TICKS },
-            After::Halt => State::Halted,
-        };
-        if self.state == State::Stopped {
+    /// Has no leadership, nor anything to do with one: stands again later, or ends.
+    fn rest(&mut self, out: &mut Vec<Effect>) {
+        if self.stopping {
+            self.state = State::Stopped;
             out.push(Effect::Stopped);
+        } else {
+            self.state = State::Follower { wait: DEPOSED_TICKS };
         }
     }
 
     fn stop(&mut self, out: &mut Vec<Effect>) {
         self.stopping = true;
         match self.state {
-            State::Fencing { .. } | State::Recovering { .. } | State::Leading { .. } => {
-                out.push(Effect::StepDown { reason: "the process ends" });
-                self.release(After::Stop, out);
+            State::Fencing { epoch } | State::Recovering { epoch } | State::Leading { epoch } => {
+                self.state = State::Ending { epoch, held: true };
+                out.push(Effect::Drain { epoch });
             }
-            State::Follower { .. } | State::Halted => self.released(After::Stop, out),
-            State::Acquiring | State::Releasing { .. } | State::Stopped => {}
+            State::Follower { .. } => self.rest(out),
+            State::Acquiring => self.state = State::Abandoning { wait: ABANDON_TICKS },
+            State::Abandoning { .. } | State::Ending { .. } | State::Releasing { .. } | State::Stopped => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use types::Incarnation;
-
-    use super::*;
-
-    fn epoch(number: u64) -> Epoch {
-        Epoch { number, owner: Incarnation(1) }
-    }
-
-    fn acquired(number: u64) -> Input {
-        Input::Acquired { epoch: epoch(number), config: VoterConfig::default() }
-    }
-
-    /// Feeds inputs and gives back every effect.
-    fn feed(leadership: &mut Leadership, inputs: impl IntoIterator<Item = Input>) -> Vec<Effect> {
-        let mut out = Vec::new();
-        inputs.into_iter().for_each(|input| leadership.step(input, &mut out));
-        out
-    }
-
-    fn leading() -> Leadership {
-        let mut leadership = Leadership::new();
-        let effects = feed(&mut leadership, [Input::Tick, acquired(4), Input::Adopted, Input::Opened]);
-        let lead = Effect::Lead { epoch: epoch(4), config: VoterConfig::default() };
-        assert_eq!(effects, [Effect::Acquire { highest_promised: 0 }, lead]);
-        assert_eq!(leadership.state(), State::Leading { epoch: epoch(4) });
-        leadership
-    }
-
-    #[test]
-    fn asks_again_while_somebody_else_leads() {
-        let mut leadership = Leadership::new();
-        feed(&mut leadership, [Input::Tick, Input::Denied]);
-        let quiet = feed(&mut leadership, vec![Input::Tick; RETRY_TICKS as usize]);
-        assert_eq!(quiet, []);
-        assert_eq!(feed(&mut leadership, [Input::Tick]), [Effect::Acquire { highest_promised: 0 }]);
-        assert_eq!(feed(&mut leadership, vec![Input::Tick; 50]), [], "one question at a time");
-    }
-
-    #[test]
-    fn deposed_by_voters_it_asks_for_a_higher_epoch() {
-        let mut leadership = leading();
-        let effects = feed(&mut leadership, [Input::Deposed { promised: epoch(9) }]);
-        assert_eq!(effects, [Effect::Release { epoch: epoch(4) }]);
-        feed(&mut leadership, [Input::Released]);
-        let effects = feed(&mut leadership, vec![Input::Tick; DEPOSED_TICKS as usize + 1]);
-        assert_eq!(effects, [Effect::Acquire { highest_promised: 9 }]);
-        let effects = feed(&mut leadership, [acquired(9)]);
-        assert_eq!(effects, [Effect::Release { epoch: epoch(9) }], "not above what was promised");
-    }
-
-    #[test]
-    fn a_lost_lease_ends_the_leadership_without_a_release() {
-        let mut leadership = leading();
-        let effects = feed(&mut leadership, [Input::LeaseLost]);
-        assert!(matches!(effects[..], [Effect::StepDown { .. }]));
-        assert_eq!(leadership.state(), State::Follower { wait: DEPOSED_TICKS });
-        assert_eq!(feed(&mut leadership, [Input::LeaseLost, Input::Opened]), [], "late");
-    }
-
-    #[test]
-    fn stopping_gives_back_and_ends_even_if_nobody_answers() {
-        let mut leadership = leading();
-        let effects = feed(&mut leadership, [Input::Stop]);
-        assert!(matches!(effects[..], [Effect::StepDown { .. }, Effect::Release { .. }]));
-        let effects = feed(&mut leadership, vec![Input::Tick; RELEASE_TICKS as usize + 1]);
-        assert_eq!(effects, [Effect::Stopped]);
-        assert_eq!(feed(&mut leadership, vec![Input::Tick; 100]), []);
-    }
-
-    #[test]
-    fn an_acquisition_that_crosses_a_stop_is_given_back() {
-        let mut leadership = Leadership::new();
-        assert_eq!(feed(&mut leadership, [Input::Tick, Input::Stop, acquired(1)]).len(), 2);
-        assert_eq!(feed(&mut leadership, [Input::Released]), [Effect::Stopped]);
-    }
-
-    #[test]
-    fn halted_it_stands_again_only_when_told() {
-        let mut leadership = leading();
-        feed(&mut leadership, [Input::Halted, Input::Released]);
-        assert_eq!(leadership.state(), State::Halted);
-        assert_eq!(feed(&mut leadership, vec![Input::Tick; 100]), []);
-        assert_eq!(feed(&mut leadership, [Input::Resume, Input::Tick]), [Effect::Acquire { highest_promised: 4 }]);
     }
 }

@@ -1,41 +1,37 @@
-//! Getting, keeping and giving back the leadership of the shard: a conversation with the coordinator, in a task of its
-//! own, so that a long recovery does not silence the heartbeats.
+//! The leadership of the shard, carried out: what [`journal_core::leadership`] decides is asked of the coordinator and
+//! told to the shard, and what they say is given back to it. A task of its own, so that a long recovery does not
+//! silence the signs of life.
 //!
-//! Deliberately absent: safety. Whether a leader may write is decided by the journal's epochs alone; the lease decides
-//! who tries. A coordinator that is gone stops nobody from leading on.
+//! Deliberately absent: decisions (the core's), and safety. Whether a leader may write is decided by the journal's
+//! epochs alone; the lease decides who tries.
 
+mod coordinator;
 mod heartbeat;
 
 use crate::admission::{Published, Readiness};
+use coordinator::{Answer, Coordinator};
+use heartbeat::Heartbeats;
 use journal_core::VoterConfig;
+use journal_core::leadership::{Effect, Input, Leadership as Core};
 use service_kit::Component;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tonic::Request;
 use tonic::transport::Channel;
-use types::{Epoch, Incarnation, ShardId};
+use types::{Epoch, ShardId};
 use wire::convert::{self, Engine};
 use wire::pb::consensus::v1 as pb;
-use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
 use wire::status::{ApiError, ErrorCode};
 
-use heartbeat::{Beat, Heartbeats};
-
-/// Orders and reports in flight between this task and the shard: each waits for the other's answer, so that more than
-/// one of a kind is never on its way; the rest is slack.
+/// Orders and reports in flight between this task and the shard: of each leadership at most two orders and four
+/// reports, and the next one begins only after the last report that counts. The rest is slack.
 pub(crate) const LEADERSHIP_QUEUE: usize = 8;
 
-/// How long the coordinator may take for an answer: it makes one transaction in its store.
-const CALL_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Pause between two tries to become leader. A tenth of the lease, so that a free shard is taken soon.
-const ACQUIRE_PAUSE: Duration = Duration::from_millis(500);
-
-/// Pause after a leadership was lost: whoever took it shall have time to open.
-const DEPOSED_PAUSE: Duration = Duration::from_secs(1);
+/// The tick of the core.
+const TICK: Duration = Duration::from_millis(100);
 
 /// What this task tells the shard.
 #[derive(Debug)]
@@ -43,14 +39,18 @@ pub(crate) enum Order {
     /// The shard is this engine's, under this epoch.
     Lead { epoch: Epoch, config: VoterConfig },
     /// It is not any more: stop at once. Answered by [`Report::Stopped`], also if it has stopped already.
-    StepDown { epoch: Epoch, why: String },
+    StepDown { epoch: Epoch, why: &'static str },
     /// Take nothing new, finish what was accepted, then stop. Answered by [`Report::Stopped`] as well.
     Drain { epoch: Epoch },
 }
 
 /// What the shard tells this task.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Report {
+    /// The voters are fenced and a log is chosen.
+    Adopted { epoch: Epoch },
+    /// The log is open.
+    Opened { epoch: Epoch },
     /// The shard leads no longer under `epoch`. `promised` is the highest epoch number a voter is known to have
     /// promised. May come twice: once by itself, once as an answer.
     Stopped { epoch: Epoch, promised: u64 },
@@ -66,200 +66,128 @@ pub(crate) struct ShardStatus {
     pub(crate) leading: AtomicU64,
 }
 
-/// The conversation.
+/// What the task is made of.
+pub(crate) struct LeadershipParts {
+    pub(crate) shard: ShardId,
+    pub(crate) engine: Engine,
+    pub(crate) consensus: Channel,
+    pub(crate) published: Arc<Published>,
+    pub(crate) status: Arc<ShardStatus>,
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) reports: mpsc::Receiver<Report>,
+    pub(crate) closing: CancellationToken,
+    pub(crate) component: Component,
+}
+
+/// The task: the core, and everything it speaks to. It does nothing before [`Leadership::run`].
 pub(crate) struct Leadership {
     shard: ShardId,
-    engine: Engine,
-    client: ConsensusServiceClient<Channel>,
+    core: Core,
+    coordinator: Coordinator,
+    heartbeats: Heartbeats,
     published: Arc<Published>,
-    status: Arc<ShardStatus>,
     orders: mpsc::Sender<Order>,
     reports: mpsc::Receiver<Report>,
     closing: CancellationToken,
+    /// Whether the core knows that the engine stops.
+    stopping: bool,
     component: Component,
-    highest_promised: u64,
+    /// Whether the present inability to become leader was logged.
+    told: bool,
 }
 
-/// Why a leadership ended.
-enum End {
-    /// The coordinator gave it to somebody else, or took it.
-    Deposed,
-    /// The shard stopped by itself: a voter promised a newer epoch, or the journal is in doubt.
-    Stopped { promised: u64 },
-    /// The engine stops.
-    Closing,
-    /// The shard's task is gone.
-    Gone,
-}
-
-struct Grant {
-    epoch: Epoch,
-    config: VoterConfig,
-}
+/// The task has nothing left to do: the leadership is given back, or the shard's task is gone.
+struct Done;
 
 impl Leadership {
-    #[expect(clippy::too_many_arguments, reason = "the seams of one task, named once")]
-    pub(crate) fn new(
-        shard: ShardId,
-        name: String,
-        address: String,
-        incarnation: Incarnation,
-        consensus: Channel,
-        published: Arc<Published>,
-        status: Arc<ShardStatus>,
-        orders: mpsc::Sender<Order>,
-        reports: mpsc::Receiver<Report>,
-        closing: CancellationToken,
-        component: Component,
-    ) -> Self {
-        let engine = Engine { name, incarnation, address };
-        let client = ConsensusServiceClient::new(consensus);
-        Self { shard, engine, client, published, status, orders, reports, closing, component, highest_promised: 0 }
+    pub(crate) fn new(parts: LeadershipParts) -> Self {
+        let LeadershipParts { shard, engine, consensus, published, status, orders, reports, closing, component } =
+            parts;
+        Self {
+            shard,
+            core: Core::new(),
+            coordinator: Coordinator::new(shard, engine.clone(), consensus.clone()),
+            heartbeats: Heartbeats::new(shard, engine, consensus, status),
+            published,
+            orders,
+            reports,
+            closing,
+            stopping: false,
+            component,
+            told: false,
+        }
     }
 
     /// Tries, leads, tries again, until the engine stops; then the leadership is given back.
     pub(crate) async fn run(mut self) {
-        while let Some(grant) = self.acquire().await {
-            tracing::info!(shard = %self.shard, epoch = grant.epoch.number, "leadership acquired");
-            let lead = Order::Lead { epoch: grant.epoch, config: grant.config };
-            if self.orders.send(lead).await.is_err() {
-                return;
-            }
-            let end = self.lead(grant.epoch).await;
-            let stop = match end {
-                End::Gone => return,
-                End::Stopped { promised } => {
-                    self.highest_promised = self.highest_promised.max(promised);
-                    None
-                }
-                End::Deposed => {
-                    let why = "another engine was given the shard".to_owned();
-                    Some(Order::StepDown { epoch: grant.epoch, why })
-                }
-                End::Closing => Some(Order::Drain { epoch: grant.epoch }),
-            };
-            if let Some(stop) = stop
-                && !self.stop(stop, grant.epoch).await
-            {
-                return;
-            }
-            self.release(grant.epoch).await;
-            if self.closing.is_cancelled() {
-                return;
-            }
-            tokio::select! {
-                () = self.closing.cancelled() => return,
-                () = tokio::time::sleep(DEPOSED_PAUSE) => {}
-            }
-        }
-    }
-
-    /// Asks until the shard is ours, or the engine stops (`None`).
-    async fn acquire(&mut self) -> Option<Grant> {
-        let mut told = false;
-        loop {
-            let closing = self.closing.clone();
-            let asked = tokio::select! {
-                biased;
-                () = closing.cancelled() => return None,
-                asked = self.ask() => asked,
-            };
-            match asked {
-                Ok(grant) => return Some(grant),
-                Err(error) => {
-                    if !told && error.code != ErrorCode::LeadershipHeld {
-                        tracing::warn!(shard = %self.shard, %error, "cannot become leader yet, trying again");
-                        told = true;
-                    }
-                    self.publish(&error);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut effects = Vec::new();
+        while let Some(input) = self.next_input(&mut tick).await {
+            self.core.step(input, &mut effects);
+            self.component.detail("leadership", self.core.state().name());
+            for effect in effects.drain(..) {
+                if let Err(Done) = self.carry_out(effect).await {
+                    return;
                 }
             }
-            tokio::select! {
-                biased;
-                () = closing.cancelled() => return None,
-                () = tokio::time::sleep(ACQUIRE_PAUSE) => {}
+            if self.core.epoch().is_none() {
+                self.heartbeats.close();
             }
         }
     }
 
-    async fn ask(&mut self) -> Result<Grant, ApiError> {
-        let mut request = Request::new(pb::AcquireLeadershipRequest {
-            shard: self.shard.0,
-            engine: Some(convert::engine_to_pb(&self.engine)),
-            highest_promised: self.highest_promised,
-        });
-        request.set_timeout(CALL_TIMEOUT);
-        let answer = tokio::time::timeout(CALL_TIMEOUT, self.client.acquire_leadership(request)).await;
-        let late = || ApiError::new(ErrorCode::DeadlineExceeded, "the coordinator does not answer");
-        let answer = answer.map_err(|_| late())??.into_inner();
-        let epoch = convert::epoch("epoch", answer.epoch.as_ref())?;
-        if epoch.owner != self.engine.incarnation || epoch.number == 0 {
-            return Err(ApiError::internal(format_args!("the coordinator issued epoch {epoch:?} for another engine")));
-        }
-        Ok(Grant { epoch, config: convert::voter_config("config", answer.config.as_ref())? })
-    }
-
-    /// Heartbeats until the leadership ends.
-    async fn lead(&mut self, epoch: Epoch) -> End {
-        let mut heartbeats =
-            Heartbeats::new(self.shard, self.engine.clone(), self.client.clone(), Arc::clone(&self.status));
-        loop {
-            tokio::select! {
-                biased;
-                report = self.reports.recv() => match report {
-                    Some(Report::Stopped { epoch: stopped, promised }) if stopped == epoch => {
-                        return End::Stopped { promised };
-                    }
-                    // The second report of an earlier leadership.
-                    Some(Report::Stopped { .. }) => {}
-                    None => return End::Gone,
-                },
-                () = self.closing.cancelled() => return End::Closing,
-                beat = heartbeats.next(epoch) => match beat {
-                    Beat::Kept => {}
-                    Beat::Deposed => return End::Deposed,
-                },
+    /// Waits for whatever comes next; `None` if the shard's task is gone.
+    async fn next_input(&mut self, tick: &mut Interval) -> Option<Input> {
+        tokio::select! {
+            biased;
+            report = self.reports.recv() => report.map(Input::from),
+            () = self.closing.cancelled(), if !self.stopping => {
+                self.stopping = true;
+                Some(Input::Stop)
             }
+            answer = self.coordinator.answer() => Some(self.heard(answer)),
+            () = self.heartbeats.deposed() => Some(Input::LeaseLost),
+            _ = tick.tick() => Some(Input::Tick),
         }
     }
 
-    /// Tells the shard to stop and keeps the lease until it has. False if its task is gone.
-    async fn stop(&mut self, order: Order, epoch: Epoch) -> bool {
-        if self.orders.send(order).await.is_err() {
-            return false;
+    async fn carry_out(&mut self, effect: Effect) -> Result<(), Done> {
+        match effect {
+            Effect::Acquire { highest_promised } => self.coordinator.acquire(highest_promised),
+            Effect::Lead { epoch, config } => self.order(Order::Lead { epoch, config }).await?,
+            Effect::Heartbeat { epoch } => self.heartbeats.send(epoch),
+            Effect::StepDown { epoch, reason } => self.order(Order::StepDown { epoch, why: reason }).await?,
+            Effect::Drain { epoch } => self.order(Order::Drain { epoch }).await?,
+            Effect::Release { epoch } => self.coordinator.release(epoch),
+            Effect::Stopped => return Err(Done),
         }
-        let mut heartbeats =
-            Heartbeats::new(self.shard, self.engine.clone(), self.client.clone(), Arc::clone(&self.status));
-        loop {
-            tokio::select! {
-                biased;
-                report = self.reports.recv() => match report {
-                    Some(Report::Stopped { epoch: stopped, promised }) if stopped == epoch => {
-                        self.highest_promised = self.highest_promised.max(promised);
-                        return true;
-                    }
-                    Some(Report::Stopped { .. }) => {}
-                    None => return false,
-                },
-                _ = heartbeats.next(epoch) => {}
-            }
-        }
+        Ok(())
     }
 
-    /// Gives the leadership back, so that the next one need not wait for the lease to end.
-    async fn release(&mut self, epoch: Epoch) {
-        let mut request = Request::new(pb::ReleaseLeadershipRequest {
-            shard: self.shard.0,
-            engine: Some(convert::engine_to_pb(&self.engine)),
-            epoch: Some(convert::epoch_to_pb(epoch)),
-        });
-        request.set_timeout(CALL_TIMEOUT);
-        match tokio::time::timeout(CALL_TIMEOUT, self.client.release_leadership(request)).await {
-            Ok(Ok(_)) => tracing::info!(shard = %self.shard, epoch = epoch.number, "leadership released"),
-            Ok(Err(status)) => {
-                tracing::warn!(shard = %self.shard, %status, "leadership not released, its lease will end");
+    /// There is room: see [`LEADERSHIP_QUEUE`].
+    async fn order(&mut self, order: Order) -> Result<(), Done> {
+        self.orders.send(order).await.map_err(|_| Done)
+    }
+
+    /// What an answer of the coordinator means to the core, and to people.
+    fn heard(&mut self, answer: Answer) -> Input {
+        match answer {
+            Answer::Given { epoch, config } => {
+                tracing::info!(shard = %self.shard, epoch = epoch.number, "leadership acquired");
+                self.told = false;
+                Input::Acquired { epoch, config }
             }
-            Err(_) => tracing::warn!(shard = %self.shard, "leadership not released in time, its lease will end"),
+            Answer::NotGiven(error) => {
+                let held = error.code == ErrorCode::LeadershipHeld;
+                if !self.told && !held {
+                    tracing::warn!(shard = %self.shard, %error, "cannot become leader yet, trying again");
+                    self.told = true;
+                }
+                self.publish(&error);
+                if held { Input::Denied } else { Input::AcquireFailed }
+            }
+            Answer::Released => Input::Released,
         }
     }
 
@@ -270,6 +198,16 @@ impl Leadership {
         };
         self.component.down(&why);
         self.published.readiness.store(Arc::new(Readiness::Closed { why, leader }));
+    }
+}
+
+impl From<Report> for Input {
+    fn from(report: Report) -> Self {
+        match report {
+            Report::Adopted { epoch } => Self::Adopted { epoch },
+            Report::Opened { epoch } => Self::Opened { epoch },
+            Report::Stopped { epoch, promised } => Self::Ended { epoch, promised },
+        }
     }
 }
 

@@ -5,9 +5,9 @@
 use crate::admission::{Admission, Published, QUERY_QUEUE};
 use crate::config::{Config, ConfigError};
 use crate::grpc::{Instruments, MarketData, Orders, Trading};
-use crate::leadership::{LEADERSHIP_QUEUE, Leadership, ShardStatus};
+use crate::leadership::{LEADERSHIP_QUEUE, Leadership, LeadershipParts, ShardStatus};
 use crate::metrics::Metrics;
-use crate::shard::{Shard, ShardError, ShardParts};
+use crate::shard::{Footprint, Shard, ShardError, ShardParts};
 use service_kit::{NodeContext, Service, ServiceError, Shutdown, async_trait};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use tonic::transport::Channel;
 use types::Incarnation;
+use wire::convert::Engine;
 use wire::pb::admin::v1::instrument_service_server::InstrumentServiceServer;
 use wire::pb::marketdata::v1::market_data_service_server::MarketDataServiceServer;
 use wire::pb::orders::v1::order_service_server::OrderServiceServer;
@@ -74,6 +75,10 @@ pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<
     let metrics = Arc::new(Metrics::new());
     let published = Arc::new(Published::new("the engine is starting"));
     let status = Arc::new(ShardStatus::default());
+    let footprint = Arc::new(Footprint::default());
+    let (book, idempotency) = (Arc::clone(&footprint), Arc::clone(&footprint));
+    context.memory.register(format!("{COMPONENT}.book-{shard}"), move || book.book());
+    context.memory.register(format!("{COMPONENT}.idempotency-{shard}"), move || idempotency.idempotency());
     let closing = CancellationToken::new();
 
     // Whoever holds a permit finds room in the queue of commands.
@@ -95,20 +100,22 @@ pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<
     component.serves(MarketDataServiceServer::<MarketData>::NAME);
     component.serves(InstrumentServiceServer::<Instruments>::NAME);
 
-    let leadership = Leadership::new(
+    let leadership = Leadership::new(LeadershipParts {
         shard,
-        config.name.clone(),
-        config.advertised_address.clone(),
-        // A new process never goes on under the epoch of an old one (I13).
-        Incarnation(uuid::Uuid::new_v4().as_u128()),
-        deps.consensus,
-        Arc::clone(&published),
-        Arc::clone(&status),
-        orders_in,
+        engine: Engine {
+            name: config.name.clone(),
+            // A new process never goes on under the epoch of an old one (I13).
+            incarnation: Incarnation(uuid::Uuid::new_v4().as_u128()),
+            address: config.advertised_address.clone(),
+        },
+        consensus: deps.consensus,
+        published: Arc::clone(&published),
+        status: Arc::clone(&status),
+        orders: orders_in,
         reports,
-        closing.clone(),
-        component.clone(),
-    );
+        closing: closing.clone(),
+        component: component.clone(),
+    });
     let session_unanswered_max = config.session_unanswered_max as usize;
     let shard = Shard::new(ShardParts {
         config,
@@ -119,6 +126,7 @@ pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<
         reports: reports_in,
         published,
         status,
+        footprint,
         metrics,
         component,
     });

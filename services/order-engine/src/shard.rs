@@ -4,6 +4,7 @@
 //! Deliberately absent: gRPC (its messages are built by the handlers) and the choice of who leads.
 
 mod applier;
+mod footprint;
 mod lead;
 mod queue;
 mod reads;
@@ -17,6 +18,7 @@ use crate::journal_client::JournalClient;
 use crate::leadership::{Order, Report, ShardStatus};
 use crate::metrics::Metrics;
 use applier::{Applier, ApplyError};
+pub(crate) use footprint::Footprint;
 use journal_core::proposer::{Effect, HaltReason, Proposer};
 use lead::Phase;
 use matching::{Level, OrderView, RestoreError};
@@ -136,6 +138,7 @@ pub(crate) struct ShardParts {
     pub(crate) reports: mpsc::Sender<Report>,
     pub(crate) published: Arc<Published>,
     pub(crate) status: Arc<ShardStatus>,
+    pub(crate) footprint: Arc<Footprint>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) component: Component,
 }
@@ -200,8 +203,8 @@ pub(crate) enum ShardError {
 
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Self {
-        let ShardParts { config, channels, commands, queries, orders, reports, published, status, metrics, component } =
-            parts;
+        let ShardParts { config, channels, commands, queries, orders, reports, .. } = parts;
+        let ShardParts { published, status, footprint, metrics, component, .. } = parts;
         let shard = config.shard_id();
         let journal = JournalClient::new(shard, channels);
         let feeds = Feeds::new(config.book_feed_capacity as usize, config.trade_feed_capacity as usize);
@@ -211,7 +214,7 @@ impl Shard {
             granted: Epoch::default(),
             proposer: Proposer::new(shard, &journal.voters()),
             journal,
-            applier: Applier::new(shard, feeds, Arc::clone(&published), Arc::clone(&metrics)),
+            applier: Applier::new(shard, feeds, Arc::clone(&published), footprint, Arc::clone(&metrics)),
             commands,
             queries,
             orders,

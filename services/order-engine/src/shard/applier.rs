@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: anything uncommitted. What is applied here is final, so that nothing is ever taken back.
 
+use super::footprint::Footprint;
 use super::queue::Waiter;
 use crate::admission::{Published, Symbols};
 use crate::egress::Feeds;
@@ -48,6 +49,7 @@ pub(super) struct Applier {
     /// Log time of the last entry.
     timestamp: Timestamp,
     published: Arc<Published>,
+    footprint: Arc<Footprint>,
     metrics: Arc<Metrics>,
     /// Cleared and filled for each command; kept for their memory.
     events: Vec<Event>,
@@ -55,7 +57,13 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    pub(super) fn new(shard: ShardId, feeds: Feeds, published: Arc<Published>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        shard: ShardId,
+        feeds: Feeds,
+        published: Arc<Published>,
+        footprint: Arc<Footprint>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             exchange: Exchange::new(shard),
             feeds,
@@ -63,6 +71,7 @@ impl Applier {
             log_id: LogId::default(),
             timestamp: Timestamp::default(),
             published,
+            footprint,
             metrics,
             events: Vec::new(),
             fills: Vec::new(),
@@ -75,6 +84,7 @@ impl Applier {
         self.exchange = exchange;
         self.applied = applied;
         self.log_id = LogId::default();
+        self.footprint.replaced(&self.exchange);
         self.publish_symbols();
     }
 
@@ -126,6 +136,7 @@ impl Applier {
         self.applied = entry.tail();
         self.log_id = entry.log_id;
         self.timestamp = entry.timestamp;
+        self.footprint.measure(&self.exchange);
         Ok(())
     }
 

@@ -57,11 +57,10 @@ impl Shard {
                 self.phase = Phase::Loading { epoch, config };
                 self.journal.read_snapshot();
             }
-            Order::StepDown { epoch, why } if epoch == self.granted => self.stop_leading(&why, 0),
+            Order::StepDown { epoch, why } if epoch == self.granted => self.stop_leading(why, 0),
             Order::Drain { epoch } if epoch == self.granted => self.drain(),
-            // There is room: the other side waits for each answer before it gives the next order.
             Order::StepDown { epoch, .. } | Order::Drain { epoch } => {
-                let _ = self.reports.try_send(Report::Stopped { epoch, promised: 0 });
+                self.report(Report::Stopped { epoch, promised: 0 });
             }
         }
     }
@@ -127,6 +126,7 @@ impl Shard {
             "log is open"
         );
         self.phase = Phase::Leading { epoch, serve_from };
+        self.report(Report::Opened { epoch });
         self.serve();
     }
 
@@ -204,8 +204,19 @@ impl Shard {
         self.metrics.leader_epoch.set(0.0);
         self.phase = Phase::Standby;
         tracing::info!(shard = %self.shard, why, seq = self.applier.applied().seq.0, "not leading");
-        // There is room: the other side waits for each report before it gives the next order.
-        let _ = self.reports.try_send(Report::Stopped { epoch: self.granted, promised });
+        self.report(Report::Stopped { epoch: self.granted, promised });
+    }
+
+    /// The log was chosen.
+    pub(super) fn on_adopted(&self, tail: Tail) {
+        tracing::info!(shard = %self.shard, seq = tail.seq.0, "log adopted");
+        self.report(Report::Adopted { epoch: self.granted });
+    }
+
+    fn report(&self, report: Report) {
+        // There is room: the next order to lead comes only after the report that the shard has stopped, and none is
+        // missed but by a task that is gone.
+        let _ = self.reports.try_send(report);
     }
 
     /// Stops for good, since going on would be guessing.

@@ -142,7 +142,7 @@ impl Shard {
             Effect::Append { voter, request } => self.journal.append(voter, request),
             Effect::Committed { seq } => self.on_committed(seq),
             Effect::Opened => self.on_opened(),
-            Effect::Adopted { tail } => tracing::info!(shard = %self.shard, seq = tail.seq.0, "log adopted"),
+            Effect::Adopted { tail } => self.on_adopted(tail),
             Effect::Deposed { promised } => self.stop_leading("a voter promised a newer epoch", promised.number),
             Effect::Halt { reason } => self.on_halt(reason),
         }

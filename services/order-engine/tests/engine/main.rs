@@ -7,5 +7,6 @@ mod fuzz;
 mod market_data;
 mod recovery;
 mod sessions;
+mod shown;
 mod support;
 mod trading;

@@ -1,7 +1,7 @@
 //! Puts engine, voter and coordinator together, each behind a gRPC server reached over memory.
 
 use order_engine::{Config, Deps};
-use service_kit::{Components, NodeContext, Service, ServiceError, Shutdown};
+use service_kit::{Components, MemoryAccounts, NodeContext, Service, ServiceError, Shutdown};
 use tokio::task::JoinHandle;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::{Channel, Server};
@@ -25,6 +25,7 @@ pub(crate) struct Rig {
 /// One run of an engine.
 pub(crate) struct Engine {
     pub(crate) channel: Channel,
+    pub(crate) memory: MemoryAccounts,
     components: Components,
     shutdown: Shutdown,
     run: JoinHandle<Result<(), ServiceError>>,
@@ -61,7 +62,8 @@ impl Rig {
         engine.register(&mut routes);
         let shutdown = Shutdown::new();
         let run = tokio::spawn(Box::new(engine).run(shutdown.clone()));
-        Engine { channel: serve(routes.routes()), components: context.components.clone(), shutdown, run }
+        let (memory, components) = (context.memory.clone(), context.components.clone());
+        Engine { channel: serve(routes.routes()), memory, components, shutdown, run }
     }
 }
 
@@ -81,6 +83,12 @@ impl Engine {
         while self.components.is_ready() != ready {
             changes.changed().await.unwrap();
         }
+    }
+
+    /// A detail of its component.
+    pub(crate) fn detail(&self, key: &str) -> Option<String> {
+        let snapshot = self.components.snapshot();
+        snapshot.components.iter().find_map(|component| component.details.get(key).cloned())
     }
 
     pub(crate) fn orders(&self) -> OrderServiceClient<Channel> {
