@@ -48,11 +48,25 @@ const BLOCK: usize = 50_000;
 const RESTING: u64 = 1_000_000;
 
 fn main() {
-    throughput("market, 5,000 open orders, 200,000 outcomes kept", Profile::market());
-    let large = Rules { idempotency_capacity: 4_000_000, ..Rules::default() };
-    let large = Profile { open_orders: 100_000, ticks: 1_000, rules: large, ..Profile::market() };
-    throughput("market, 100,000 open orders, nothing dropped (the table still grows)", large);
-    resting();
+    // `cargo bench -p matching -- WORD` runs what has the word in its name.
+    let word = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
+    let wanted = |name: &str| name.contains(&word);
+    let market = |open_orders, ticks, idempotency_capacity| {
+        let rules = Rules { idempotency_capacity, ..Rules::default() };
+        Profile { open_orders, ticks, rules, ..Profile::market() }
+    };
+    for (name, profile) in [
+        ("core alone: 2,000 open orders, 2,000 outcomes kept", market(2_000, 100, 2_000)),
+        ("market: 5,000 open orders, 200,000 outcomes kept", market(5_000, 100, 200_000)),
+        ("crowd: 100,000 open orders, nothing dropped, the table grows", market(100_000, 1_000, 4_000_000)),
+    ] {
+        if wanted(name) {
+            throughput(name, profile);
+        }
+    }
+    if wanted("resting") {
+        resting();
+    }
 }
 
 fn throughput(name: &str, profile: Profile) {

@@ -150,7 +150,10 @@ impl Workload {
                     self.update(replaced.order_id, replaced.leaves, None);
                     if let Some(known) = self.places.get(&replaced.order_id).map(|at| &mut self.open[*at]) {
                         known.price = replaced.price;
-                        known.client_order_id = replaced.client_order_id;
+                        // Where outcomes are dropped early, the name that a replace gave is soon unknown.
+                        if self.profile.faults {
+                            known.client_order_id = replaced.client_order_id;
+                        }
                     }
                 }
                 Event::Rested(rested) => {
