@@ -38,6 +38,8 @@ struct State {
     saved: BTreeMap<u32, Saved>,
     /// When the lease of a shard's saved leader ends; none is held by default.
     leases: BTreeMap<u32, Duration>,
+    /// The file could not be replaced the last time: the disk is full or broken.
+    unwritten: bool,
 }
 
 /// What is kept of a shard.
@@ -71,7 +73,7 @@ impl EmbeddedStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(unavailable(&path, &error)),
         };
-        let state = Mutex::new(State { saved, leases: BTreeMap::new() });
+        let state = Mutex::new(State { saved, leases: BTreeMap::new(), unwritten: false });
         Ok(Self(Arc::new(Inner { path, ttl, clock, state })))
     }
 
@@ -143,9 +145,30 @@ impl Inner {
     fn save(&self, state: &mut State, shard: u32, saved: Saved) -> Result<(), StoreError> {
         let mut all = state.saved.clone();
         all.insert(shard, saved);
-        replace(&self.path, &encode(&all)).map_err(|error| unavailable(&self.path, &error))?;
+        self.write(state, &all)?;
         state.saved = all;
         Ok(())
+    }
+
+    fn write(&self, state: &mut State, all: &BTreeMap<u32, Saved>) -> Result<(), StoreError> {
+        let written = replace(&self.path, &encode(all)).map_err(|error| unavailable(&self.path, &error));
+        state.unwritten = written.is_err();
+        written
+    }
+
+    /// Answered from memory, but not while nothing can be written: a store that answers questions and refuses every
+    /// election would be taken for back and away in turns.
+    fn shards(&self) -> Result<Vec<ShardState>, StoreError> {
+        let now = (self.clock)();
+        let mut state = self.lock();
+        if state.unwritten {
+            let same = state.saved.clone();
+            self.write(&mut state, &same)?;
+        }
+        let shard = |(shard, saved): (&u32, &Saved)| {
+            Ok(ShardState { shard: ShardId(*shard), epoch: saved.epoch, leader: state.leader(*shard, now)? })
+        };
+        state.saved.iter().map(shard).collect()
     }
 }
 
@@ -177,12 +200,7 @@ impl LeaseStore for EmbeddedStore {
     }
 
     async fn shards(&self) -> Result<Vec<ShardState>, StoreError> {
-        let now = (self.0.clock)();
-        let state = self.0.lock();
-        let shard = |(shard, saved): (&u32, &Saved)| {
-            Ok(ShardState { shard: ShardId(*shard), epoch: saved.epoch, leader: state.leader(*shard, now)? })
-        };
-        state.saved.iter().map(shard).collect()
+        self.blocking(Inner::shards).await
     }
 
     async fn endpoints(&self) -> Vec<EndpointHealth> {
@@ -253,5 +271,22 @@ mod tests {
             }
             assert!(decode(&good[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_write_does_not_answer_until_it_can() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("epochs");
+        let store = EmbeddedStore::open(&path, Duration::from_secs(5), Arc::new(|| Duration::ZERO)).expect("opens");
+        let engine = Engine { name: "e1".into(), incarnation: types::Incarnation(1), address: "http://h:1".into() };
+        let request = Acquire { shard: ShardId(0), engine, highest_promised: 0 };
+        // Nothing can be written beside the file any more.
+        let blocker = path.with_extension("new");
+        fs::create_dir(&blocker).expect("a directory");
+        assert!(matches!(store.acquire(request.clone()).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(store.shards().await, Err(StoreError::Unavailable(_))), "it answers while it cannot write");
+        fs::remove_dir(&blocker).expect("the directory goes");
+        assert!(store.shards().await.expect("it answers again").is_empty(), "a refused election left a trace");
+        assert_eq!(store.acquire(request).await.expect("it elects again").epoch.number, 1);
     }
 }
