@@ -20,6 +20,9 @@ pub enum StoreKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Shards that have leaders, numbered 0 to 65535. A leadership of any other is refused: it would stay without a
+    /// leader for good, and an alarm with it.
+    pub shards: Vec<u32>,
     /// "embedded" or "etcd".
     pub store: StoreKind,
     /// Addresses of the etcd members, each `http://host:port`. Only for etcd.
@@ -51,6 +54,9 @@ pub enum ConfigError {
         /// Longest.
         most: HumanDuration,
     },
+    /// No shards, or one that there cannot be.
+    #[error("consensus_coordinator.shards: name at least one shard, numbered 0 to 65535")]
+    Shards,
     /// etcd without endpoints.
     #[error("consensus_coordinator.endpoints is empty; name the etcd members, or choose store = \"embedded\"")]
     NoEndpoints,
@@ -63,9 +69,10 @@ pub enum ConfigError {
 }
 
 impl Default for Config {
-    /// Embedded; leases of 5 s; a second for each operation and two for a connection.
+    /// Shard 0; embedded; leases of 5 s; a second for each operation and two for a connection.
     fn default() -> Self {
         Self {
+            shards: vec![0],
             store: StoreKind::Embedded,
             endpoints: Vec::new(),
             prefix: "/hivemind".to_owned(),
@@ -85,6 +92,9 @@ impl Config {
         in_range("lease_ttl", self.lease_ttl, 2_000, 60_000)?;
         in_range("request_timeout", self.request_timeout, 50, 1_000)?;
         in_range("connect_timeout", self.connect_timeout, 50, 5_000)?;
+        if self.shards.is_empty() || self.shards.iter().any(|shard| *shard > u16::MAX.into()) {
+            return Err(ConfigError::Shards);
+        }
         if self.store == StoreKind::Etcd && self.endpoints.is_empty() {
             return Err(ConfigError::NoEndpoints);
         }
@@ -114,6 +124,9 @@ mod tests {
     #[test]
     fn refuses_what_cannot_work() {
         assert_eq!(Config::default().validate(), Ok(()));
+        for shards in [vec![], vec![0, 65_536]] {
+            assert_eq!(Config { shards, ..Config::default() }.validate(), Err(ConfigError::Shards));
+        }
         let etcd = Config { store: StoreKind::Etcd, ..Config::default() };
         assert_eq!(etcd.validate(), Err(ConfigError::NoEndpoints));
         let endpoints = vec!["localhost:2379".to_owned()];

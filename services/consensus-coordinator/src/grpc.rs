@@ -26,6 +26,8 @@ const MAX_SHARDS: usize = 1024;
 pub(crate) struct Consensus {
     pub(crate) name: String,
     pub(crate) coordinator: Arc<Coordinator>,
+    /// Shards that have leaders.
+    pub(crate) shards: Arc<[u32]>,
     pub(crate) shutdown: tokio::sync::watch::Receiver<Option<Shutdown>>,
 }
 
@@ -39,6 +41,10 @@ impl ConsensusService for Consensus {
     ) -> Result<Response<pb::AcquireLeadershipResponse>, Status> {
         let request = request.into_inner();
         let engine = convert::engine("engine", request.engine.as_ref())?;
+        if !self.shards.contains(&request.shard) {
+            let known = format_args!("must be one of consensus_coordinator.shards, {:?}", self.shards).to_string();
+            return Err(ApiError::invalid("shard", known).into());
+        }
         let (shard, highest_promised) = (ShardId(request.shard), request.highest_promised);
         let acquired = self.coordinator.acquire(Acquire { shard, engine, highest_promised }).await?;
         Ok(Response::new(pb::AcquireLeadershipResponse {

@@ -47,6 +47,7 @@ pub struct ConsensusCoordinator {
 /// When a setting cannot be used or the embedded store cannot be opened.
 pub async fn build(config: Config, context: &NodeContext) -> Result<ConsensusCoordinator, BuildError> {
     config.validate()?;
+    let shards = config.shards.into();
     let component = context.components.register_optional("consensus");
     component.serves(<ConsensusServiceServer<Consensus> as NamedService>::NAME);
     let ttl = config.lease_ttl.0;
@@ -73,7 +74,7 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<ConsensusCoo
     let coordinator = Arc::new(Coordinator::new(store, component, acquire_limit));
     coordinator.look().await;
     let (shutdown, told) = watch::channel(None);
-    let consensus = Consensus { name: context.name.clone(), coordinator, shutdown: told };
+    let consensus = Consensus { name: context.name.clone(), coordinator, shards, shutdown: told };
     Ok(ConsensusCoordinator { consensus, shutdown })
 }
 

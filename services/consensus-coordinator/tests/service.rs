@@ -118,6 +118,9 @@ async fn wrong_requests_name_the_field() {
         let error = ApiError::from_status(&node.client.acquire_leadership(request).await.unwrap_err());
         assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some(field)));
     }
+    let elsewhere = pb::AcquireLeadershipRequest { shard: 9, ..wish(1) };
+    let error = ApiError::from_status(&node.client.acquire_leadership(elsewhere).await.unwrap_err());
+    assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some("shard")));
     let held = node.client.acquire_leadership(wish(1)).await.unwrap().into_inner();
     let stolen = pb::ReleaseLeadershipRequest { shard: 0, engine: Some(engine(2)), epoch: held.epoch };
     let error = ApiError::from_status(&node.client.release_leadership(stolen).await.unwrap_err());
