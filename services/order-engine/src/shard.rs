@@ -67,8 +67,8 @@ pub(crate) enum Query {
     Book { symbol: Symbol, depth: usize, reply: oneshot::Sender<Option<BookView>> },
     /// A book as it is, and every change from there on; `None` if there is no such instrument.
     FollowBook { symbol: Symbol, reply: oneshot::Sender<Option<BookFeed>> },
-    /// All trades from now on.
-    FollowTrades { reply: oneshot::Sender<broadcast::Receiver<Arc<TradeTick>>> },
+    /// All trades from now on; nothing if there is no instrument of the name in `of`.
+    FollowTrades { of: Option<Symbol>, reply: oneshot::Sender<Option<broadcast::Receiver<Arc<TradeTick>>>> },
     /// All instruments.
     Instruments { reply: oneshot::Sender<InstrumentsView> },
     /// Digest of the whole state.

@@ -84,7 +84,12 @@ impl MarketDataService for MarketData {
         request: Request<StreamTradesRequest>,
     ) -> Result<Response<Self::StreamTradesStream>, Status> {
         let only = convert::stream_trades_request(request.get_ref())?;
-        let trades = self.trading.ask(|reply| Query::FollowTrades { reply }).await?;
+        let trades = self.trading.ask(|reply| Query::FollowTrades { of: only, reply }).await?;
+        let trades = match (trades, only) {
+            (Some(trades), _) => trades,
+            (None, Some(symbol)) => return Err(no_instrument(&symbol).into()),
+            (None, None) => return Err(ApiError::not_ready("this node cannot tell trades now").into()),
+        };
         Ok(Response::new(Box::pin(trade_stream(self.trading.clone(), trades, only))))
     }
 

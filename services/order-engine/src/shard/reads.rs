@@ -23,8 +23,9 @@ pub(super) fn answer(applier: &mut Applier, query: Query) {
             });
             let _ = reply.send(feed);
         }
-        Query::FollowTrades { reply } => {
-            let _ = reply.send(applier.feeds.follow_trades());
+        Query::FollowTrades { of, reply } => {
+            let known = of.is_none_or(|symbol| applier.exchange.instrument_id(&symbol).is_some());
+            let _ = reply.send(known.then(|| applier.feeds.follow_trades()));
         }
         Query::Instruments { reply } => {
             let _ = reply.send(instruments(applier));

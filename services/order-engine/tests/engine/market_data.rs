@@ -174,7 +174,9 @@ async fn what_is_not_there_is_not_found() {
     let nope = "NOPE".to_owned();
     let book = engine.market_data().get_book(GetBookRequest { symbol: nope.clone(), depth: 0 }).await;
     assert_eq!(code(book), ErrorCode::NotFound);
-    let stream = engine.market_data().stream_book(StreamBookRequest { symbol: nope }).await;
+    let stream = engine.market_data().stream_book(StreamBookRequest { symbol: nope.clone() }).await;
+    assert_eq!(code(stream.map(|_| ())), ErrorCode::NotFound);
+    let stream = engine.market_data().stream_trades(StreamTradesRequest { symbol: nope }).await;
     assert_eq!(code(stream.map(|_| ())), ErrorCode::NotFound);
     let deep = engine.market_data().get_book(GetBookRequest { symbol: SYMBOL.to_owned(), depth: 1001 }).await;
     assert_eq!(code(deep), ErrorCode::InvalidArgument);
