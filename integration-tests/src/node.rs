@@ -64,6 +64,24 @@ impl Node {
     /// # Errors
     /// When it ends or does not bind in time.
     pub async fn launch(directory: &Path, roles: &str, configuration: &str) -> Result<Self> {
+        Self::launch_at(directory, roles, configuration, ["127.0.0.1:0"; 3]).await
+    }
+
+    /// SIGKILL, and a new process in its place: same directory, same ports. Waits until it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be reaped, or as [`Self::start`].
+    pub async fn kill_and_start(self, roles: &str, configuration: &str) -> Result<Self> {
+        let directory = self.directory.clone();
+        let (grpc, admin, metrics) = (self.grpc.clone(), self.admin.clone(), self.metrics.clone());
+        self.kill()?;
+        let mut node = Self::launch_at(&directory, roles, configuration, [&grpc, &admin, &metrics]).await?;
+        node.ready().await?;
+        Ok(node)
+    }
+
+    /// `listen`: gRPC, admin, metrics.
+    async fn launch_at(directory: &Path, roles: &str, configuration: &str, listen: [&str; 3]) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let file = directory.join("production.toml");
         fs::write(&file, configuration)?;
@@ -74,9 +92,9 @@ impl Node {
             .args(["run", "--roles", roles, "--config"])
             .arg(&file)
             .env("HIVE__NODE__DATA_DIR", directory.join("data"))
-            .env("HIVE__LISTEN__GRPC", "127.0.0.1:0")
-            .env("HIVE__LISTEN__ADMIN", "127.0.0.1:0")
-            .env("HIVE__LISTEN__METRICS", "127.0.0.1:0")
+            .env("HIVE__LISTEN__GRPC", listen[0])
+            .env("HIVE__LISTEN__ADMIN", listen[1])
+            .env("HIVE__LISTEN__METRICS", listen[2])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -5,6 +5,7 @@ mod apart;
 mod commands;
 mod crash;
 mod hostile;
+mod outages;
 mod tools;
 
 /// Configuration of a node as the tests want it: quiet, its history in SQLite.
