@@ -68,6 +68,9 @@ fn a_wrong_configuration_is_explained_before_anything_starts() -> Result<()> {
         ("[listen]\ngrpc = 5\n", &["grpc", "2"]),
         ("[listen]\ngrpc = \"0.0.0.0:8080\"\n", &["loopback"]),
         ("[listen\n", &["1"]),
+        ("[log]\nlevel = \"loud\"\n", &["log.level", "loud", "info"]),
+        ("[node]\nworker_threads = 10000000\n", &["worker_threads", "1024"]),
+        ("[order_engine]\nrules.idempotency_capacity = 0\n", &["order_engine.rules.idempotency_capacity"]),
     ] {
         std::fs::write(&file, text)?;
         for command in [&["config", "validate", "--config"][..], &["run", "--config"]] {
@@ -129,5 +132,9 @@ fn a_role_without_its_peers_is_a_wrong_configuration() -> Result<()> {
     let said = hive(directory.path(), &["run", "--roles", "order-engine"])?;
     assert_eq!(said.code, 3, "{}", said.err);
     assert!(said.err.contains("peers.persistence_gateway"), "{}", said.err);
+    std::fs::write(directory.path().join("production.toml"), "[order_engine]\nshard = 7\n")?;
+    let said = hive(directory.path(), &["run", "--config", "production.toml"])?;
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("order_engine.shard is 7"), "{}", said.err);
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::{fmt, panic, process, thread};
 
 use serde::{Deserialize, Serialize};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
@@ -109,10 +110,28 @@ pub fn abort_on_panic() {
     }));
 }
 
+impl LogConfig {
+    /// Whether [`init`] would understand it.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Level`].
+    pub fn check(&self) -> Result<(), TelemetryError> {
+        filter(&self.level).map(drop)
+    }
+}
+
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     let error = |reason: String| TelemetryError::Level { level: level.to_owned(), reason };
     if level.trim().is_empty() {
         return Err(error("it is empty".to_owned()));
+    }
+    // A lone word that is no level would be taken for a target, and everything else would be silent.
+    let lone = level.split(',').map(str::trim).find(|part| {
+        let word = part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
+        word && part.parse::<LevelFilter>().is_err()
+    });
+    if let Some(part) = lone {
+        return Err(error(format!("{part:?} is no level: there are off, error, warn, info, debug, trace")));
     }
     EnvFilter::builder().parse(level).map_err(|reason| error(reason.to_string()))
 }
@@ -208,7 +227,7 @@ mod tests {
             tracing::debug!(target: "special", "yes");
         });
         assert_eq!(lines.len(), 1, "{lines:?}");
-        for level in ["", "loud=very", "info,=="] {
+        for level in ["", "loud=very", "info,==", "loud", "special=debug,infos"] {
             let error = filter(level).expect_err(level).to_string();
             assert!(error.contains(&format!("\"{level}\"")), "{error}");
         }

@@ -13,6 +13,9 @@ use service_kit::telemetry::LogConfig;
 /// Environment variables start with it: `HIVE__LISTEN__GRPC`.
 const ENVIRONMENT_PREFIX: &str = "HIVE";
 
+/// More threads than any machine has processors for; a slip of the keyboard must not ask the system for millions.
+const WORKER_THREADS_MAX: usize = 1_024;
+
 /// Marks errors of the configuration, which have an exit code of their own.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration cannot be used")]
@@ -83,6 +86,10 @@ impl ServerConfig {
         if self.node.name.is_empty() {
             bail!("node.name must not be empty");
         }
+        if self.node.worker_threads > WORKER_THREADS_MAX {
+            bail!("node.worker_threads is {}, allowed are 0 to {WORKER_THREADS_MAX}", self.node.worker_threads);
+        }
+        self.log.check()?;
         for (key, address) in [
             ("listen.grpc", self.listen.grpc),
             ("listen.admin", self.listen.admin),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, Node, NodeError, NodeOptions};
@@ -142,6 +142,11 @@ async fn build(
         }
         address.as_ref().map(|text| Ok(connect(&text.parse()?, &ClientOptions::default()))).transpose()
     };
+    let (shard, held) = (config.order_engine.shard, &config.persistence_gateway.shards);
+    if roles.contains(&Role::OrderEngine) && roles.contains(&Role::PersistenceGateway) && !held.contains(&shard) {
+        return Err(anyhow!("order_engine.shard is {shard}, but persistence_gateway.shards are {held:?}"))
+            .context(Misconfigured);
+    }
     let gateway = peer(Role::PersistenceGateway, &config.peers.persistence_gateway)?;
     let coordinator = peer(Role::ConsensusCoordinator, &config.peers.consensus_coordinator)?;
     let engine = peer(Role::OrderEngine, &config.peers.order_engine)?;

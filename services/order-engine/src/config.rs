@@ -8,11 +8,15 @@ mod instruments;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use types::{Rules, ShardId};
+use wire::transport::Address;
 
 pub use instruments::InstrumentConfig;
 
 /// Most commands in one batch. 256 orders are about 30 KiB: what one `fdatasync` carries at the price of one order.
 pub const BATCH_COMMANDS_MAX: u32 = 256;
+
+/// Longest memory of outcomes, seconds: ten years, more than any log is kept.
+const WINDOW_S_MAX: u64 = 10 * 366 * 86_400;
 
 /// Settings of the order engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,6 +139,13 @@ impl Config {
         within("answer_timeout_ms", self.answer_timeout_ms, 100, 3_600_000)?;
         within("book_feed_capacity", self.book_feed_capacity.into(), 16, 1_000_000)?;
         within("trade_feed_capacity", self.trade_feed_capacity.into(), 16, 1_000_000)?;
+        within("rules.open_orders_max", self.rules.open_orders_max.into(), 1, u32::MAX.into())?;
+        // Without a memory of outcomes a retry would be executed again.
+        within("rules.idempotency_window_s", self.rules.idempotency_window_s, 1, WINDOW_S_MAX)?;
+        within("rules.idempotency_capacity", self.rules.idempotency_capacity.into(), 1, u32::MAX.into())?;
+        if let Err(problem) = self.advertised_address.parse::<Address>() {
+            return wrong("advertised_address", format!("cannot be used: {problem}"));
+        }
         for (at, instrument) in self.instruments.iter().enumerate() {
             instrument
                 .to_instrument()
@@ -168,6 +179,15 @@ mod tests {
         let config = Config { batch_commands_max: 257, ..Config::default() };
         let error = config.validate().expect_err("too many");
         assert_eq!(error.to_string(), "order_engine.batch_commands_max is 257, allowed are 1 to 256");
+        let key = |edit: fn(&mut Config)| {
+            let mut config = Config::default();
+            edit(&mut config);
+            config.validate().expect_err("a wrong value").key
+        };
+        assert_eq!(key(|c| c.rules.idempotency_capacity = 0), "rules.idempotency_capacity");
+        assert_eq!(key(|c| c.rules.idempotency_window_s = 0), "rules.idempotency_window_s");
+        assert_eq!(key(|c| c.rules.open_orders_max = 0), "rules.open_orders_max");
+        assert_eq!(key(|c| c.advertised_address = "here".to_owned()), "advertised_address");
         let mut config = Config::default();
         config.instruments[1].symbol = "NO SPACE".to_owned();
         assert_eq!(config.validate().expect_err("a space").key, "instruments[1].symbol");
