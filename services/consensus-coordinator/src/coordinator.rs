@@ -97,7 +97,7 @@ impl Coordinator {
         if released {
             let (name, epoch) = (&engine.name, epoch.number);
             tracing::info!(%shard, engine = name, epoch, "consensus: leader resigned, election open");
-            self.saw(ShardState { shard, epoch, leader: None });
+            self.saw_after(ShardState { shard, epoch, leader: None }, true);
         }
         Ok(released)
     }
@@ -183,6 +183,11 @@ impl Coordinator {
 
     /// Remembers a shard's state, and says so in the log if somebody else leads now.
     fn saw(&self, state: ShardState) {
+        self.saw_after(state, false);
+    }
+
+    /// As [`Self::saw`]; a leader that `resigned` is no reason to warn, and was told of already.
+    fn saw_after(&self, state: ShardState, resigned: bool) {
         let shard = state.shard;
         let mut seen = self.seen();
         let before = seen.shards.get(&shard).cloned();
@@ -204,7 +209,9 @@ impl Coordinator {
                 }
                 None => {
                     self.component.detail(format!("leader_{shard}"), "none");
-                    tracing::warn!(%shard, epoch = state.epoch, "consensus: no leader, election open");
+                    if !resigned {
+                        tracing::warn!(%shard, epoch = state.epoch, "consensus: no leader, election open");
+                    }
                 }
             }
         }
