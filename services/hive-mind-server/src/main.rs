@@ -156,9 +156,10 @@ async fn bench_command(arguments: BenchArguments) -> Result<u8> {
 }
 
 async fn replay_command(arguments: ReplayArguments) -> Result<u8> {
+    let input = replay::prepare(&arguments.replay)?;
     let target = LoadTarget::new(arguments.target.target.as_deref(), None).await?;
     let ran = match target.channel() {
-        Ok(channel) => Box::pin(replay::run(arguments.replay, channel)).await,
+        Ok(channel) => Box::pin(replay::run(input, channel)).await,
         Err(error) => Err(error),
     };
     target.stop().await?;

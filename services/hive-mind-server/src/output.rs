@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 use service_kit::config::Loaded;
 use service_kit::node::Listen;
+use tonic::Status;
 
 use crate::cli::Output;
 use crate::config::ServerConfig;
@@ -16,10 +17,15 @@ pub(crate) fn error(error: &anyhow::Error) {
     eprintln!("error: {}", chain(error));
 }
 
-/// The error and its causes. Many of them end with their own cause already: it is not said twice.
+/// The error and its causes. Many of them end with their own cause already: it is not said twice. Of a call that
+/// failed, it is what the other side said, not how the client keeps it.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let cause = match cause.downcast_ref::<Status>() {
+            Some(status) => format!("{:?}: {}", status.code(), status.message()),
+            None => cause.to_string(),
+        };
         if text.is_empty() {
             text = cause;
         } else if !text.contains(&cause) {
@@ -108,5 +114,12 @@ mod tests {
     fn a_cause_is_said_once() {
         let said = anyhow!("disk full").context("cannot open: disk full; free some").context("cannot start");
         assert_eq!(chain(&said), "cannot start: cannot open: disk full; free some");
+    }
+
+    #[test]
+    fn a_failed_call_is_told_in_the_words_of_the_other_side() {
+        let status = Status::from_error(Box::new(std::io::Error::other("refused")));
+        let error = anyhow::Error::new(status).context("cannot list the instruments");
+        assert_eq!(chain(&error), "cannot list the instruments: Unknown: refused");
     }
 }

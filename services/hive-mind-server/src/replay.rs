@@ -72,8 +72,16 @@ pub(crate) struct Arguments {
     pub(crate) in_flight: u16,
 }
 
-/// Replays the files through a node whose book of the symbol is empty.
-pub(crate) async fn run(arguments: Arguments, channel: Channel) -> Result<Report> {
+/// What is replayed.
+pub(crate) struct Input {
+    messages: Vec<Message>,
+    depth: Option<String>,
+    symbol: Symbol,
+    in_flight: usize,
+}
+
+/// Reads the files and checks them, before any node is troubled.
+pub(crate) fn prepare(arguments: &Arguments) -> Result<Input> {
     let text = read(&arguments.lobster)?;
     let messages = messages::parse(&text).with_context(|| arguments.lobster.display().to_string())?;
     ensure!(!messages.is_empty(), "{} has no messages", arguments.lobster.display());
@@ -86,9 +94,14 @@ pub(crate) async fn run(arguments: Arguments, channel: Channel) -> Result<Report
         Some(symbol) => symbol,
         None => symbol_of(&arguments.lobster)?,
     };
+    Ok(Input { messages, depth, symbol, in_flight: arguments.in_flight.into() })
+}
+
+/// Replays `input` through a node whose book of the symbol is empty.
+pub(crate) async fn run(input: Input, channel: Channel) -> Result<Report> {
+    let Input { messages, depth, symbol, in_flight } = input;
     let instrument = traded(&channel, symbol, &messages).await?;
     let writer = Writer { symbol: symbol.to_string(), run: run_mark() };
-    let in_flight = usize::from(arguments.in_flight);
     let mut desk = Desk::open(channel.clone(), writer, in_flight).await?;
     let mut planner = Planner::new(&messages, depth.as_deref()).context("order-book file")?;
     let progress = progress_bar(messages.len());

@@ -15,8 +15,9 @@ use crate::config::ServerConfig;
 /// Verifies the node of `config`, or the one in `data_dir`. Returns the exit code.
 pub(crate) fn run(config: ServerConfig, data_dir: Option<PathBuf>, output: Output) -> Result<u8> {
     let data_dir = data_dir.unwrap_or(config.node.data_dir);
-    // A running node would go on writing below the comparison.
-    let lock = DataDir::lock(&data_dir)?;
+    // A running node would go on writing below the comparison. Where there is no directory, nothing runs, and locking
+    // would make one of a mistyped name.
+    let lock = data_dir.is_dir().then(|| DataDir::lock(&data_dir)).transpose()?;
     let report = verify(VerifyOptions { config: config.persistence_gateway, data_dir })?;
     drop(lock);
     crate::output::report(&report, output, print_table)?;

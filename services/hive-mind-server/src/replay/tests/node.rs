@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 use wire::pb::marketdata::v1::InstrumentState;
 
-use super::super::{Arguments, Report, find, run};
+use super::super::{Arguments, Report, find, prepare, run};
 use super::markets::{DEPTH, MESSAGES};
 use crate::temporary::LoadTarget;
 
@@ -25,7 +25,7 @@ fn arguments(directory: &Path, symbol: &str, messages: &str, depth: Option<&str>
 }
 
 async fn replay(channel: &Channel, arguments: Arguments) -> anyhow::Result<Report> {
-    Box::pin(run(arguments, channel.clone())).await
+    Box::pin(run(prepare(&arguments)?, channel.clone())).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
