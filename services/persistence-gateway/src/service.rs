@@ -16,13 +16,13 @@ use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown};
 use tokio::sync::oneshot;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
-use types::ShardId;
+use types::{LogId, Seq, ShardId};
 use wire::pb::history::v1::history_service_server::HistoryServiceServer;
 use wire::pb::journal::v1::journal_service_server::JournalServiceServer;
 use wire::transport::{PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
-use crate::config::{Config, ConfigProblem, JournalBackend};
-use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, ShardProgress};
+use crate::config::{Config, ConfigProblem, HistoryDatabase, JournalBackend};
+use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, ShardProgress, sqlite_path};
 use crate::journal::{JournalFailure, JournalHandle, JournalVoter};
 use crate::pools::PoolGauge;
 use crate::projector::{Projector, ProjectorOptions};
@@ -43,6 +43,19 @@ pub enum BuildError {
         /// Why not.
         source: StoreError,
     },
+    /// The journal is new and empty, but its history is there: what was acknowledged would be forgotten.
+    #[error(
+        "the journal of shard {shard} is empty, but the history holds log {log_id} up to entry {seq}: is its directory or \
+         disk missing? Put it back, or give the new journal a new history"
+    )]
+    JournalMissing {
+        /// Which shard.
+        shard: ShardId,
+        /// Log of the history.
+        log_id: LogId,
+        /// How far the history goes.
+        seq: Seq,
+    },
     /// The history database as configured cannot be used.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -56,7 +69,9 @@ impl BuildError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Journal { source: StoreError::Corrupt { .. }, .. } => EXIT_JOURNAL_DAMAGED,
+            Self::Journal { source: StoreError::Corrupt { .. }, .. } | Self::JournalMissing { .. } => {
+                EXIT_JOURNAL_DAMAGED
+            }
             Self::Journal { .. } => EXIT_JOURNAL_FAILED,
             Self::Config(_) | Self::History(_) | Self::System(_) => ServiceError::EXIT_FAILURE,
         }
@@ -110,8 +125,8 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceG
     history.serves(<HistoryServiceServer<HistoryQueries> as NamedService>::NAME);
 
     let database = match config.history.database {
-        crate::config::HistoryDatabase::Sqlite => "sqlite",
-        crate::config::HistoryDatabase::Postgres => "postgres",
+        HistoryDatabase::Sqlite => "sqlite",
+        HistoryDatabase::Postgres => "postgres",
     };
     let shards = u32::try_from(config.shards.len()).unwrap_or(u32::MAX);
     let readers = config.database.max_connections.saturating_sub(shards).max(1);
@@ -132,6 +147,7 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceG
         let opened = move || open_storage(&settings, &data_dir, shard);
         let (storage, recovered) =
             blocking::storage(opened).await.map_err(|source| BuildError::Journal { shard, source })?;
+        refuse_a_lost_journal(&config, &context.data_dir, shard, &recovered, &reader).await?;
         let spawned = journal::spawn(shard, &context.name, storage, recovered)
             .map_err(|error| BuildError::System(error.to_string()))?;
         let gauge = Arc::new(PoolGauge::new(format!("history-write-{shard}"), database, 1));
@@ -154,6 +170,29 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceG
     gateway.queries = HistoryQueries::new(reader, progress);
     gateway.component.ok();
     Ok(gateway)
+}
+
+/// An empty journal beside a history that goes on from another log: a disk that was not mounted, a directory that was
+/// removed. Only a history in a file is asked, since a database that is away must not hold up a start; one that cannot
+/// be read says nothing.
+async fn refuse_a_lost_journal(
+    config: &Config,
+    data_dir: &Path,
+    shard: ShardId,
+    recovered: &Recovered,
+    reader: &HistoryReader,
+) -> Result<(), BuildError> {
+    let in_file = config.history.database == HistoryDatabase::Sqlite && sqlite_path(config, data_dir).exists();
+    if recovered.tail.seq != Seq(0) || !in_file {
+        return Ok(());
+    }
+    let cursors = reader.cursors().await.unwrap_or_default();
+    match cursors.into_iter().find(|(of, _)| *of == shard) {
+        Some((_, cursor)) if cursor.seq > Seq(0) => {
+            Err(BuildError::JournalMissing { shard, log_id: cursor.log_id, seq: cursor.seq })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[async_trait]

@@ -20,6 +20,7 @@ pub use query::{ExecutionFilter, OrderFilter, Page, TradeFilter};
 pub(crate) use rows::FinalOrders;
 pub use rows::{ExecutionKind, ExecutionRow, InstrumentRow, OrderChange, OrderRow, RowBatch, Stamp, TradeRow};
 pub use service::{HistoryQueries, ShardProgress};
+pub(crate) use store::sqlite_path;
 pub use store::{Cursor, HistoryError, HistoryReader, HistoryWriter, Projected, Rows};
 
 /// A statement that takes longer is worth a line in the log.

@@ -104,7 +104,7 @@ enum Inner {
 }
 
 /// Path of the SQLite file of a data directory.
-fn sqlite_path(config: &Config, data_dir: &std::path::Path) -> PathBuf {
+pub(crate) fn sqlite_path(config: &Config, data_dir: &std::path::Path) -> PathBuf {
     config.history.file.clone().unwrap_or_else(|| data_dir.join("history.sqlite"))
 }
 

@@ -18,7 +18,7 @@ use types::ShardId;
 pub use report::{ShardReport, VerifyReport};
 
 use crate::config::{Config, ConfigProblem, HistoryDatabase, JournalBackend};
-use crate::history::{HistoryError, HistoryReader};
+use crate::history::{HistoryError, HistoryReader, sqlite_path};
 use crate::pools::PoolGauge;
 use crate::projector::ReplicaError;
 use crate::{EXIT_JOURNAL_DAMAGED, EXIT_JOURNAL_FAILED};
@@ -42,6 +42,9 @@ pub enum VerifyError {
     /// There is no journal where it should be.
     #[error("there is no journal in {0}: name the data directory of a node")]
     NoJournal(PathBuf),
+    /// There is no history where it should be.
+    #[error("there is no history in {0}: start the node, which projects it again from the journal, then verify")]
+    NoHistory(PathBuf),
     /// The journal cannot be read, or is damaged.
     #[error("shard {shard}: {source}")]
     Journal {
@@ -114,10 +117,15 @@ async fn verify_all(options: VerifyOptions) -> Result<VerifyReport, VerifyError>
         if config.journal.backend == JournalBackend::File && !directory.is_dir() {
             return Err(VerifyError::NoJournal(directory));
         }
-        let (settings, data_dir) = (config.clone(), data_dir.clone());
-        let opened = move || crate::service::open_storage(&settings, &data_dir, shard);
+        let (settings, below) = (config.clone(), data_dir.clone());
+        let opened = move || crate::service::open_storage(&settings, &below, shard);
         let (storage, recovered) =
             crate::blocking::storage(opened).await.map_err(|source| VerifyError::Journal { shard, source })?;
+        // Looked at after the journal: what matters more is said first.
+        let history = sqlite_path(&config, &data_dir);
+        if config.history.database == HistoryDatabase::Sqlite && !history.exists() {
+            return Err(VerifyError::NoHistory(history));
+        }
         shards.push(shard::verify(shard, &*storage, &recovered, &reader).await?);
     }
     Ok(VerifyReport { ok: shards.iter().all(|shard| shard.differences == 0), shards })

@@ -125,3 +125,27 @@ async fn a_directory_without_a_journal_is_refused_and_left_alone() {
     assert!(matches!(check(dir.path()), Err(VerifyError::NoJournal(_))));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_missing_history_is_named_and_not_made() {
+    let dir = data_dir().await;
+    let file = dir.path().join("history.sqlite");
+    restore(dir.path(), b"");
+    std::fs::remove_file(&file).unwrap();
+    let error = check(dir.path()).unwrap_err().to_string();
+    assert!(error.contains(file.to_str().unwrap()) && error.contains("start the node"), "{error}");
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn a_node_whose_journal_is_gone_does_not_begin_anew_beside_its_history() {
+    let dir = data_dir().await;
+    std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    let context = service_kit::NodeContext::new("g0", Vec::new(), dir.path());
+    // The second start finds the empty journal that the first one made.
+    for _ in 0..2 {
+        let error = persistence_gateway::build(config(), &context).await.unwrap_err();
+        assert_eq!(error.exit_code(), EXIT_JOURNAL_DAMAGED, "{error}");
+        assert!(error.to_string().contains("is empty, but the history holds log"), "{error}");
+    }
+}
