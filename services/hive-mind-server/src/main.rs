@@ -62,9 +62,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 fn dispatch(command: Command) -> Result<u8> {
     match command {
         Command::Run(arguments) => run_services(&arguments),
-        Command::Demo(arguments) => load_runtime()?.block_on(demo_command(arguments)),
-        Command::Bench(arguments) => load_runtime()?.block_on(bench_command(arguments)),
-        Command::Replay(arguments) => load_runtime()?.block_on(replay_command(arguments)),
+        Command::Demo(arguments) => load(demo_command(arguments)),
+        Command::Bench(arguments) => load(bench_command(arguments)),
+        Command::Replay(arguments) => load(replay_command(arguments)),
         Command::Verify(arguments) => {
             let loaded = ServerConfig::load(arguments.file.config.as_deref()).context(Misconfigured)?;
             verify::run(loaded.value, arguments.data_dir, arguments.output)
@@ -127,7 +127,7 @@ fn arguments_roles(roles: &std::collections::BTreeSet<Role>) -> String {
 async fn demo_command(arguments: DemoArguments) -> Result<u8> {
     let listen = if arguments.keep { Listen::default() } else { Listen::any_port() };
     let node = TemporaryNode::start(listen, None).await?;
-    let shown = show_demo(&arguments, &node).await;
+    let shown = until_interrupted(show_demo(&arguments, &node)).await;
     if arguments.keep && shown.is_ok() {
         node.serve_until_signal().await?;
     } else {
@@ -148,7 +148,7 @@ async fn show_demo(arguments: &DemoArguments, node: &TemporaryNode) -> Result<()
 
 async fn bench_command(arguments: BenchArguments) -> Result<u8> {
     let target = LoadTarget::new(arguments.target.target.as_deref(), arguments.directory.as_deref()).await?;
-    let ran = Box::pin(bench::run(arguments.bench, || target.channel(), target.directory())).await;
+    let ran = until_interrupted(bench::run(arguments.bench, || target.channel(), target.directory())).await;
     target.stop().await?;
     let report = ran?;
     output::report(&report, arguments.target.output, bench::print_table)?;
@@ -159,13 +159,32 @@ async fn replay_command(arguments: ReplayArguments) -> Result<u8> {
     let input = replay::prepare(&arguments.replay)?;
     let target = LoadTarget::new(arguments.target.target.as_deref(), None).await?;
     let ran = match target.channel() {
-        Ok(channel) => Box::pin(replay::run(input, channel)).await,
+        Ok(channel) => until_interrupted(replay::run(input, channel)).await,
         Err(error) => Err(error),
     };
     target.stop().await?;
     let report = ran?;
     output::report(&report, arguments.target.output, replay::print_table)?;
     Ok(if report.unexplained == 0 { EXIT_OK } else { EXIT_DIFFERENCE })
+}
+
+/// Runs a load; what of it still waits when it has ended, by Ctrl-C, is left behind.
+fn load(command: impl Future<Output = Result<u8>>) -> Result<u8> {
+    let runtime = load_runtime()?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_background();
+    ended
+}
+
+/// A load, or its end by Ctrl-C: then its node is stopped and the directory removed as after any other error.
+async fn until_interrupted<T>(load: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = Box::pin(load) => done,
+        signal = tokio::signal::ctrl_c() => {
+            signal.context("cannot wait for Ctrl-C")?;
+            anyhow::bail!("interrupted")
+        }
+    }
 }
 
 /// For commands whose standard output is their result: logs go to standard error, warnings and worse only.
