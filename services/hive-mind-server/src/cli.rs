@@ -17,7 +17,7 @@ pub(crate) const EXIT_DIFFERENCE: u8 = 4;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 success; 1 failure; 2 wrong usage; 3 wrong configuration; 4 a check found a difference;
-10 the journal is damaged; 11 the journal could not be written.
+10 the journal is damaged or missing; 11 the journal could not be written.
 Every key of the configuration can be set by the environment: HIVE__LISTEN__GRPC=127.0.0.1:8080.";
 
 /// An order engine: takes orders over gRPC, makes them durable, matches them, answers.

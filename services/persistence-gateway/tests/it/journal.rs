@@ -35,7 +35,14 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let gateway = Gateway::start(config(), dir.path()).await;
     let mut leader = Leader::elect(&gateway, 1, START).await;
     leader.apply(&commands(1, 400)).await;
-    let seen = gateway.journal().leader_seen(pb::LeaderSeenRequest::default()).await.unwrap().into_inner();
+    // What the leader said last may be noted after it was answered.
+    let seen = loop {
+        let seen = gateway.journal().leader_seen(pb::LeaderSeenRequest::default()).await.unwrap().into_inner();
+        if seen.commit_seq >= leader.tail.seq.0 {
+            break seen;
+        }
+        tokio::task::yield_now().await;
+    };
     assert!(seen.stream_open);
     assert_eq!((seen.epoch.unwrap().number, seen.commit_seq), (1, leader.tail.seq.0));
     let before = read_all(&gateway, read(1)).await.unwrap();
