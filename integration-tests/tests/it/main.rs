@@ -1,5 +1,5 @@
 //! Tests with real processes. One binary, since linking each costs more than running it.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; what they print is shown when they fail")]
 
 mod apart;
 mod commands;

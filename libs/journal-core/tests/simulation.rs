@@ -71,11 +71,9 @@ fn three_voters_hostile() {
 fn seeds_that_once_failed() {
     // 1107: a late grant of an earlier epoch was counted for the next one, while a coordinator that had lost its memory
     // gave that number to two engines.
-    for seed in [1107] {
-        let mut world = World::new(seed, 3, Faults::HOSTILE);
-        world.run(STEPS);
-        world.heal_and_check();
-    }
+    let mut world = World::new(1107, 3, Faults::HOSTILE);
+    world.run(STEPS);
+    world.heal_and_check();
 }
 
 #[test]
