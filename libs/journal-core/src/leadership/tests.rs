@@ -105,7 +105,7 @@ fn signs_of_life_come_regularly_until_the_proposer_has_ended() {
     let mut leadership = leading();
     let sign = Effect::Heartbeat { epoch: epoch(4) };
     assert_eq!(feed(&mut leadership, ticks(HEARTBEAT_TICKS - 1)), []);
-    assert_eq!(feed(&mut leadership, ticks(1)), [sign.clone()]);
+    assert_eq!(feed(&mut leadership, ticks(1)), std::slice::from_ref(&sign));
     assert_eq!(feed(&mut leadership, ticks(10 * HEARTBEAT_TICKS)), vec![sign.clone(); 10], "silence ends nothing");
     assert_eq!(feed(&mut leadership, [Input::Stop]), [Effect::Drain { epoch: epoch(4) }]);
     assert_eq!(feed(&mut leadership, ticks(2 * HEARTBEAT_TICKS)), [sign.clone(), sign]);
