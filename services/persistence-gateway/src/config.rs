@@ -61,7 +61,8 @@ pub struct HistoryConfig {
     pub batch_entries: u32,
     /// Most rows written in one transaction, checked between entries. Default: 4,000.
     pub batch_rows: u32,
-    /// Pause between two transactions when little is waiting: fewer and larger ones cost less. Default: "20ms".
+    /// Pause between two transactions when little is waiting. Fewer and larger ones write fewer pages; on one disk
+    /// with the journal that is what keeps its syncs short (docs/performance.md). Default: "250ms".
     pub linger: HumanDuration,
 }
 
@@ -158,7 +159,7 @@ impl Default for HistoryConfig {
             file: None,
             batch_entries: 500,
             batch_rows: 4_000,
-            linger: HumanDuration::from_millis(20),
+            linger: HumanDuration::from_millis(250),
         }
     }
 }
