@@ -3,20 +3,27 @@
 //!
 //! Deliberately absent: starting the node.
 
-mod disk;
 mod table;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use journal_store::file::probe_sync;
 use serde::Serialize;
 use tonic::transport::Channel;
 use wire::pb::marketdata::v1::ListInstrumentsRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 
 use crate::load::{self, Driven, Findings, LatencyUs, Market, Plan, Progress};
+
+/// Syncs that the disk is measured by; a p99.9 needs some thousands.
+const PROBE_SAMPLES: usize = 4_000;
+
+/// The disk is measured at the rate of the load, but not below this many syncs a second, so that it takes 4 s at most.
+const PROBE_RATE_MIN: u32 = 1_000;
 
 /// What load.
 #[derive(Args, Clone, Copy, Debug)]
@@ -75,8 +82,8 @@ pub(crate) struct Report {
     /// The same as in the findings: what makes the command fail.
     #[serde(skip)]
     pub(crate) lost: u64,
-    /// How long the disk of the journal takes for a write of 512 bytes and an fdatasync, measured after the load;
-    /// absent for a node that was running already.
+    /// How long the disk of the journal takes for a write of 512 bytes and an fdatasync, measured after the load and
+    /// at its rate; absent for a node that was running already.
     pub(crate) fdatasync_us: Option<LatencyUs>,
 }
 
@@ -101,7 +108,7 @@ pub(crate) async fn run(
     let Driven { tally, elapsed } = load::drive(&channels, plan, &market, &Arc::new(Progress::default())).await?;
     let findings = load::find_afterwards(&channel, &tally.expected, tally.last_seq).await?;
     let fdatasync_us = match directory {
-        Some(directory) => Some(tokio::task::spawn_blocking(move || disk::measure(&directory)).await??),
+        Some(directory) => Some(disk(directory, arguments.rate).await?),
         None => None,
     };
     let answered = tally.acknowledged + tally.rejected;
@@ -124,6 +131,14 @@ pub(crate) async fn run(
         findings,
         fdatasync_us,
     })
+}
+
+/// What no answer can be faster than: the syncs of the disk, as often as the load asked for them.
+async fn disk(directory: PathBuf, rate: u32) -> Result<LatencyUs> {
+    let interval = Duration::from_secs(1) / rate.max(PROBE_RATE_MIN);
+    let measured = tokio::task::spawn_blocking(move || probe_sync(&directory, PROBE_SAMPLES, interval)).await??;
+    let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    Ok(LatencyUs { p50: us(measured.p50), p99: us(measured.p99), p999: us(measured.p999), max: us(measured.max) })
 }
 
 /// Prints what came of it, for people.

@@ -27,11 +27,14 @@ pub struct Percentiles {
     pub max: Duration,
 }
 
-/// Measures `samples` (at least one) syncs in `dir`, which is made if missing. The file used is removed.
+/// Measures `samples` (at least one) syncs in `dir`, which is made if missing, one every `interval`, or one after the
+/// other if that is zero. A paced disk is slower: processor and device have gone to rest in between. The file used is
+/// removed.
 ///
 /// # Errors
 /// [`StoreError::Io`] or [`StoreError::Full`].
-pub fn probe_sync(dir: &Path, samples: usize) -> Result<Percentiles, StoreError> {
+#[expect(clippy::disallowed_methods, reason = "paced like the load it stands for")]
+pub fn probe_sync(dir: &Path, samples: usize, interval: Duration) -> Result<Percentiles, StoreError> {
     let failed = |source| super::segment::full_or_failed("probe", NAME, source);
     let disk = OsDisk::open(dir).map_err(failed)?;
     // A name of its own, so that a running journal or another probe is not disturbed.
@@ -39,12 +42,15 @@ pub fn probe_sync(dir: &Path, samples: usize) -> Result<Percentiles, StoreError>
     let file = create_zeroed(&disk, &name, FILE_BYTES).map_err(failed)?;
     let mut durations = Vec::with_capacity(samples.max(1));
     let bytes = [0x5a; WRITE_BYTES];
+    let mut due = Instant::now();
     let result = (0..samples.max(1)).try_for_each(|sample| {
         let offset = (sample * WRITE_BYTES) as u64 % FILE_BYTES;
         let start = Instant::now();
         file.write_at(&bytes, offset)?;
         file.sync()?;
         durations.push(start.elapsed());
+        due += interval;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
         Ok(())
     });
     disk.remove(&name).and(result).map_err(failed)?;
