@@ -2,9 +2,13 @@
 //! Absent: the order in which services are stopped; see [`crate::node`].
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Signals this close together are one request to stop: a supervisor may send them to the process and to its group.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// Tells a service when to stop. Clones share their state.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +57,7 @@ impl Shutdown {
         self.stop.cancel();
     }
 
-    /// From now on SIGTERM and SIGINT start the first phase, and a second one of them the second.
+    /// From now on SIGTERM and SIGINT start the first phase, and another one, a second or more later, the second.
     ///
     /// # Errors
     /// When the process cannot register for the signals. Needs a tokio runtime.
@@ -62,18 +66,25 @@ impl Shutdown {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let shutdown = self.clone();
         tokio::spawn(async move {
+            let mut draining_since: Option<Instant> = None;
             loop {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
                 };
-                if shutdown.is_draining() {
-                    tracing::warn!(signal = name, "second signal, stopping at once");
-                    shutdown.stop();
-                    return;
+                match draining_since {
+                    None => {
+                        tracing::info!(signal = name, "signal received, draining");
+                        draining_since = Some(Instant::now());
+                        shutdown.drain();
+                    }
+                    Some(since) if since.elapsed() < SAME_REQUEST => {}
+                    Some(_) => {
+                        tracing::warn!(signal = name, "second signal, stopping at once");
+                        shutdown.stop();
+                        return;
+                    }
                 }
-                tracing::info!(signal = name, "signal received, draining");
-                shutdown.drain();
             }
         });
         Ok(())

@@ -63,10 +63,14 @@ fn sigterm_drains() {
             println!("waiting");
             shutdown.draining().await;
             println!("draining, stopped: {}", shutdown.is_stopped());
-            println!("again");
             // A child that is not told ends all the same.
-            tokio::time::timeout(Duration::from_secs(30), shutdown.stopped()).await.expect("a second signal counts");
-            println!("stopped");
+            for _ in 0..300 {
+                println!("again");
+                if tokio::time::timeout(Duration::from_millis(100), shutdown.stopped()).await.is_ok() {
+                    println!("stopped");
+                    return;
+                }
+            }
         });
         return;
     }
@@ -82,7 +86,8 @@ fn sigterm_drains() {
     }
     assert!(process.wait().unwrap().success());
     let seen = seen.join("\n");
-    assert!(seen.contains("draining, stopped: false\nagain\nstopped"), "{seen}");
+    // The signal right behind the first one is the same request; one that comes later counts.
+    assert!(seen.contains("draining, stopped: false\nagain\nagain\n") && seen.contains("again\nstopped"), "{seen}");
 }
 
 #[test]

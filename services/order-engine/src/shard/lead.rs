@@ -141,6 +141,8 @@ impl Shard {
             return;
         }
         self.status.leading.store(epoch.number, Ordering::Relaxed);
+        // It has just made the epoch's first entry durable.
+        self.status.journal_reachable.store(true, Ordering::Relaxed);
         self.metrics.leader_epoch.set(gauge(epoch.number));
         self.published.readiness.store(Arc::new(Readiness::Open));
         self.component.detail("epoch", epoch.number);
