@@ -1,11 +1,12 @@
 //! A real etcd process on loopback, in a directory of its own.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+
+use crate::ports;
 
 /// How long etcd may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -24,8 +25,8 @@ impl Etcd {
     /// # Errors
     /// When there is no etcd (Debian: `apt-get install etcd-server`) or it does not come up.
     pub async fn start(directory: &Path) -> Result<Self> {
-        let client = free_port()?;
-        let peer = free_port()?;
+        let client = ports::take()?;
+        let peer = ports::take()?;
         let endpoint = format!("http://127.0.0.1:{client}");
         let peers = format!("http://127.0.0.1:{peer}");
         let child = Command::new("etcd")
@@ -59,12 +60,4 @@ impl Drop for Etcd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that was free a moment ago.
-///
-/// # Errors
-/// When loopback has none.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

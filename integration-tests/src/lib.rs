@@ -7,6 +7,7 @@
 pub mod etcd;
 pub mod http;
 pub mod node;
+pub mod ports;
 pub mod record;
 pub mod requests;
 pub mod tool;

@@ -10,6 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tonic::transport::Channel;
 use wire::transport::{Address, ClientOptions, connect};
 
+use crate::ports;
+
 /// How long a node may take to come up on a busy machine before a test gives up.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -64,7 +66,9 @@ impl Node {
     /// # Errors
     /// When it ends or does not bind in time.
     pub async fn launch(directory: &Path, roles: &str, configuration: &str) -> Result<Self> {
-        Self::launch_at(directory, roles, configuration, ["127.0.0.1:0"; 3]).await
+        let address = || ports::take().map(|port| format!("127.0.0.1:{port}"));
+        let (grpc, admin, metrics) = (address()?, address()?, address()?);
+        Self::launch_at(directory, roles, configuration, [&grpc, &admin, &metrics]).await
     }
 
     /// SIGKILL, and a new process in its place: same directory, same ports. Waits until it is ready.

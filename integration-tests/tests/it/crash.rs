@@ -41,8 +41,7 @@ async fn nothing_acknowledged_is_lost_or_done_twice_over_fifty_kills() -> Result
     }
     for _ in 0..KILLS {
         tokio::time::sleep(Duration::from_millis(random.random_range(0..LIFE_MS_MAX))).await;
-        node.kill()?;
-        node = Node::start(directory.path(), "all", configuration).await?;
+        node = node.kill_and_start("all", configuration).await?;
         channel.send(node.channel())?;
     }
     stop.send(true)?;
