@@ -50,6 +50,7 @@ impl Etcd {
                 return Ok(etcd);
             }
             ensure!(begin.elapsed() < START_LIMIT, "etcd did not come up");
+            // The state of another process cannot be awaited, only asked for again; the loop has an end.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -167,6 +167,7 @@ pub async fn wait_projected(channel: &Channel, seq: u64) -> Result<()> {
         if status.projected_seq >= seq {
             return Ok(());
         }
+        // The state of another process cannot be awaited, only asked for again; the loop has an end.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     anyhow::bail!("history did not reach seq {seq} within a minute")

@@ -40,6 +40,7 @@ async fn nothing_acknowledged_is_lost_or_done_twice_over_fifty_kills() -> Result
         workers.spawn(work(requests, channels.clone(), stopped.clone()));
     }
     for _ in 0..KILLS {
+        // Waits for nothing: this is the random moment of the kill.
         tokio::time::sleep(Duration::from_millis(random.random_range(0..LIFE_MS_MAX))).await;
         node = node.kill_and_start("all", configuration).await?;
         channel.send(node.channel())?;

@@ -40,6 +40,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: 
         if is_so().await {
             return;
         }
+        // The state of another process cannot be awaited, only asked for again; the loop has an end.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{what}: not within 30 s");
@@ -51,6 +52,7 @@ pub(crate) async fn until_acquired(store: &dyn LeaseStore, wish: Acquire) -> Acq
         match store.acquire(wish.clone()).await {
             Ok(acquired) => return acquired,
             Err(StoreError::Held(_) | StoreError::Unavailable(_)) => {
+                // As above: another holder's lease ends when the store says so.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(error) => panic!("{error}"),
