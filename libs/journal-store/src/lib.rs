@@ -62,6 +62,15 @@ pub trait Storage: Send {
     /// the log, [`StoreError::Full`] if there is no room: in all three nothing was written.
     fn write(&mut self, unit: &Unit) -> Result<(), StoreError>;
 
+    /// Called when nothing more is waiting to be written: time for work that would have delayed it. Not calling it
+    /// loses nothing; it makes damage to the last unit told from a write cut short.
+    ///
+    /// # Errors
+    /// As for writes.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Forgets entries up to and including `base`, which must be an entry of the log. Some may stay readable.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,6 +38,9 @@ pub(crate) trait DiskFile: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// The same for whole blocks of 4 KiB at such an offset and so aligned in memory: past the page cache if the file
+    /// system can, so that the next sync has nothing to collect and nobody has to read what is around them.
+    fn write_blocks(&self, blocks: &[u8], offset: u64) -> io::Result<()>;
     /// Makes everything written durable.
     fn sync(&self) -> io::Result<()>;
     /// Asks that later reads come from the device: after a failed sync the page cache may show what the disk lacks.
@@ -99,14 +102,16 @@ impl Disk for OsDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(fs::OpenOptions::new().read(true).write(true).open(self.path.join(name))?))
+        let path = self.path.join(name);
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok(Arc::new(OsFile::new(file, &path)))
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
-        let file =
-            fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?;
+        let path = self.path.join(name);
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
         match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, len) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(Arc::new(file)),
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(Arc::new(OsFile::new(file, &path))),
             Err(error) => Err(error.into()),
         }
     }
@@ -124,26 +129,55 @@ impl Disk for OsDisk {
     }
 }
 
-impl DiskFile for fs::File {
+/// A file of the operating system, open twice: the kernel keeps both views of it the same.
+struct OsFile {
+    file: fs::File,
+    /// For direct writes; none where the file system has no such thing.
+    direct: Option<fs::File>,
+}
+
+impl OsFile {
+    fn new(file: fs::File, path: &Path) -> Self {
+        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+        let direct = fs::OpenOptions::new().write(true).custom_flags(flags).open(path);
+        if let Err(error) = &direct {
+            tracing::debug!(%error, path = %path.display(), "no direct writes here");
+        }
+        Self { file, direct: direct.ok() }
+    }
+}
+
+impl DiskFile for OsFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn write_blocks(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        if let Some(direct) = &self.direct {
+            match direct.write_all_at(blocks, offset) {
+                // Some file systems tell only now that they cannot; nothing was written then.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                result => return result,
+            }
+        }
+        self.file.write_all_at(blocks, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
     }
 
     fn drop_cache(&self) {
         // Only advice: file systems without it (tmpfs) have no device to disagree with either.
-        if let Err(error) = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed) {
+        if let Err(error) = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed) {
             tracing::debug!(%error, "the page cache could not be dropped");
         }
     }

@@ -10,9 +10,10 @@
 //! lock                     names the process that uses the directory
 //! ```
 //!
-//! A header slot is written after the sync that made its record durable, and becomes durable with the next one. So a
-//! slot on disk proves that its record was durable, which is what tells rot from a write cut short; the slots of one
-//! sync with their records would prove nothing, since a power loss keeps any part of an unfinished sync.
+//! A header slot is written after the sync that made its record durable. So a slot on disk proves that its record was
+//! durable, which is what tells rot from a write cut short; slots of one sync with their records would prove nothing,
+//! since a power loss keeps any part of an unfinished sync. Only the last unit needs them, since every other one is
+//! proven by its successor: they are written when the log falls quiet, so that a busy one pays nothing for them.
 
 use journal_core::codec::record::{ALIGN_BYTES, HEADER_BYTES};
 
@@ -23,7 +24,7 @@ const SEGMENT_SUFFIX: &str = ".segment";
 const SNAPSHOT_SUFFIX: &str = ".snapshot";
 
 /// Everything in a segment is laid out in pages of this size.
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 /// Most bytes of header slots: 4096 headers, many times a unit.
 const SLOTS_MAX: u64 = 256 << 10;
 /// Smallest segment: a page of slots and a page of records.

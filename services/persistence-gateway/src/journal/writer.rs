@@ -30,6 +30,9 @@ const ARRIVALS: usize = 4096;
 /// waits before it gives up, long against a connection attempt.
 const RELOAD_PAUSE: Duration = Duration::from_millis(250);
 
+/// How long a journal is quiet before its storage does what would have delayed the next write.
+const QUIET: Duration = Duration::from_millis(20);
+
 /// Why a shard's journal ended. The process must not go on: what the storage holds is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal of shard {shard} cannot be written: {reason}")]
@@ -96,6 +99,7 @@ pub fn spawn(
         sight,
         reload_at: None,
         storage_failed: false,
+        unsettled: false,
         metrics: JournalMetrics::new(shard),
     };
     let (end, ended) = oneshot::channel();
@@ -132,6 +136,8 @@ struct Writer {
     /// When a storage that failed is to be read again.
     reload_at: Option<Instant>,
     storage_failed: bool,
+    /// Written to since it was last settled.
+    unsettled: bool,
     metrics: JournalMetrics,
 }
 
@@ -161,7 +167,7 @@ impl Writer {
         loop {
             let message = match self.deferred.take() {
                 Some(message) => message,
-                None => match self.next() {
+                None => match self.next()? {
                     Some(message) => message,
                     None => continue,
                 },
@@ -174,20 +180,31 @@ impl Writer {
         }
     }
 
-    /// Waits for a message; none when it is time to read the storage again, which is done then.
-    fn next(&mut self) -> Option<Message> {
-        let Some(at) = self.reload_at else {
+    /// Waits for a message; none when the time was used for something else.
+    fn next(&mut self) -> Result<Option<Message>, JournalFailure> {
+        let wait = match self.reload_at {
+            Some(at) => at.saturating_duration_since(Instant::now()),
+            None if self.unsettled => QUIET,
             // All handles are gone: as good as being told.
-            return Some(self.inbox.recv().unwrap_or(Message::Stop));
+            None => return Ok(Some(self.inbox.recv().unwrap_or(Message::Stop))),
         };
-        match self.inbox.recv_timeout(at.saturating_duration_since(Instant::now())) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Disconnected) => Some(Message::Stop),
-            Err(RecvTimeoutError::Timeout) => {
-                self.reload();
-                None
+        match self.inbox.recv_timeout(wait) {
+            Ok(message) => return Ok(Some(message)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Some(Message::Stop)),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if self.reload_at.is_some() {
+            self.reload();
+        } else {
+            self.unsettled = false;
+            if let Err(error) = self.storage.settle() {
+                tracing::error!(shard = %self.shard, %error, "journal write failed");
+                self.metrics.errors.increment(1);
+                self.storage_failed = true;
+                self.give_up(error.to_string())?;
             }
         }
+        Ok(None)
     }
 
     /// Whether a message has to wait until no write is under way.
@@ -263,6 +280,7 @@ impl Writer {
                 Effect::Write { token, unit } => {
                     let started = Instant::now();
                     let result = self.storage.write(&unit);
+                    self.unsettled = true;
                     self.last_sync = started.elapsed();
                     self.metrics.sync.record(seconds(self.last_sync));
                     self.metrics.unit_entries.record(gauge(unit.entries.len() as u64));

@@ -73,6 +73,31 @@ fn every_bit_of_the_last_three_records() {
     }
 }
 
+/// A quiet log proves its last unit without being closed. A busy one cannot tell rot there from a write cut short.
+#[test]
+fn the_last_unit_of_a_log_that_was_killed() {
+    for (steps, quiet) in [
+        (&[Step::Write(1, 50), Step::Write(1, 60), Step::Settle][..], true),
+        (&[Step::Write(1, 50), Step::Write(1, 60)], false),
+    ] {
+        let disk = SimDisk::new();
+        let (mut storage, found) = recovered(&disk);
+        let mut state = Expected::new(&found);
+        for step in steps {
+            state.step(&mut storage, *step).expect("writes");
+        }
+        let killed = disk.after_kill();
+        let name = segment_name(1);
+        let end = killed.content(&name).iter().rposition(|byte| *byte != 0).expect("records");
+        killed.damage(&name, |bytes| bytes[end] ^= 1);
+        if quiet {
+            assert_eq!(refused(&killed).2, 2);
+        } else {
+            assert_eq!(recovered(&killed).1.tail.seq.0, 1);
+        }
+    }
+}
+
 #[test]
 fn a_bit_of_every_byte_of_every_older_record() {
     let (disk, state) = closed(&[

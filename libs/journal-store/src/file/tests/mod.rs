@@ -33,6 +33,8 @@ enum Step {
     /// Forgets all but so many entries.
     Trim(u64),
     Snapshot,
+    /// The log falls quiet.
+    Settle,
 }
 
 /// Several rolls (a segment has room for 4 KiB of records), and everything that may stand before and behind one.
@@ -41,7 +43,9 @@ const SCRIPT: &[Step] = &[
     Step::Promise,
     Step::Write(3, 300),
     Step::Write(2, 40),
+    Step::Settle,
     Step::Replace(3, 2, 500),
+    Step::Settle,
     Step::Write(2, 700),
     Step::Snapshot,
     Step::Write(1, 1500),
@@ -50,6 +54,8 @@ const SCRIPT: &[Step] = &[
     Step::Replace(4, 1, 900),
     Step::Trim(2),
     Step::Write(1, 6000),
+    Step::Settle,
+    Step::Settle,
     Step::Snapshot,
     Step::Promise,
     Step::Write(2, 200),
@@ -97,7 +103,7 @@ impl Expected {
             Step::Write(count, bytes) => (0, count, bytes),
             Step::Replace(forget, count, bytes) => (forget, count, bytes),
             Step::Copy(count) => (0, count, 80),
-            Step::Promise | Step::Trim(_) | Step::Snapshot => return None,
+            Step::Promise | Step::Trim(_) | Step::Snapshot | Step::Settle => return None,
         };
         self.epoch = self.epoch.max(1) + u64::from(forget > 0);
         let keep = self.log.len() - usize::try_from(forget).expect("small");
@@ -136,6 +142,7 @@ impl Expected {
                 self.snapshot = Some(self.tail());
                 storage.snapshots().put(&self.tail(), &payload(self.tail().seq.0, 1000))
             }
+            Step::Settle => storage.settle(),
             Step::Write(..) | Step::Replace(..) | Step::Copy(_) => unreachable!("these are units"),
         }
     }

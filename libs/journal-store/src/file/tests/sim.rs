@@ -359,6 +359,11 @@ impl DiskFile for SimFile {
         }
     }
 
+    fn write_blocks(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        assert!(blocks.len().is_multiple_of(4096) && offset.is_multiple_of(4096), "direct I/O refuses this");
+        self.write_at(blocks, offset)
+    }
+
     fn sync(&self) -> io::Result<()> {
         let (mut state, error) = self.0.begin(|| format!("sync {}", self.1));
         let dead = state.dead;

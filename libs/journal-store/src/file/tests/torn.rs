@@ -22,8 +22,8 @@ fn interrupted(before: &[Step], last: Step) -> (SimDisk, Run) {
 
 fn every_byte(before: &[Step], last: Step, unit_bytes: usize) {
     let (disk, run) = interrupted(before, last);
-    // The slots of the unit before may be unsynced too.
-    let unsynced = unit_bytes + 64 * 4;
+    // Whole blocks are written.
+    let unsynced = 4096;
     let (mut cut, mut whole) = (0, 0);
     for bytes in 0..=unsynced {
         for survivors in [Survivors::First(bytes), Survivors::Last(bytes)] {
@@ -74,8 +74,8 @@ fn garbage_in_place_of_what_did_not_arrive() {
 #[test]
 fn remains_do_not_join_later_units() {
     let (disk, mut run) = interrupted(&[Step::Write(1, 10)], Step::Write(4, 100));
-    // The first record of the unit is lost, the other three are whole.
-    let mut disk = disk.after_power_loss(Survivors::Last(3 * 256));
+    // Of the block, what was there before and the first record of the unit are lost, the other three are whole.
+    let mut disk = disk.after_power_loss(Survivors::Last(4096 - 192 - 256));
     for round in 0..5 {
         let (mut storage, found) = recovered(&disk);
         let acknowledged = run.acknowledged.as_mut().expect("there is one");
