@@ -50,6 +50,7 @@ fn status(leader: Option<&str>, store_healthy: bool) -> consensus::GetConsensusS
         endpoints: vec![endpoint],
         store_healthy,
         failsafe_since_us: if store_healthy { 0 } else { 1_000_000 },
+        ..Default::default()
     }
 }
 

@@ -119,7 +119,36 @@ impl ConsensusService for Consensus {
             endpoints: store.endpoints.into_iter().map(endpoint).collect(),
             store_healthy: store.failsafe_since_us.is_none(),
             failsafe_since_us: store.failsafe_since_us.unwrap_or(0),
+            ..Default::default()
         }))
+    }
+
+    async fn force_election(
+        &self,
+        _: Request<pb::ForceElectionRequest>,
+    ) -> Result<Response<pb::ForceElectionResponse>, Status> {
+        Err(ApiError::new(wire::status::ErrorCode::Unsupported, "ForceElection is not offered yet").into())
+    }
+
+    async fn set_elections(
+        &self,
+        _: Request<pb::SetElectionsRequest>,
+    ) -> Result<Response<pb::SetElectionsResponse>, Status> {
+        Err(ApiError::new(wire::status::ErrorCode::Unsupported, "SetElections is not offered yet").into())
+    }
+
+    async fn drain_engine(
+        &self,
+        _: Request<pb::DrainEngineRequest>,
+    ) -> Result<Response<pb::DrainEngineResponse>, Status> {
+        Err(ApiError::new(wire::status::ErrorCode::Unsupported, "DrainEngine is not offered yet").into())
+    }
+
+    async fn restart_consensus(
+        &self,
+        _: Request<pb::RestartConsensusRequest>,
+    ) -> Result<Response<pb::RestartConsensusResponse>, Status> {
+        Err(ApiError::new(wire::status::ErrorCode::Unsupported, "RestartConsensus is not offered yet").into())
     }
 }
 
@@ -150,7 +179,7 @@ impl Consensus {
         }
         let leaders = self.coordinator.shards().into_iter().map(leader).collect();
         let ttl_ms = shortest.map_or(0, millis);
-        Ok(pb::HeartbeatResponse { number: beat.number, ttl_ms, deposed_shards, leaders })
+        Ok(pb::HeartbeatResponse { number: beat.number, ttl_ms, deposed_shards, leaders, ..Default::default() })
     }
 
     /// Returns when the process is about to end.

@@ -221,6 +221,7 @@ impl ShardStatus {
             commit_seq: self.commit.load(Ordering::Relaxed),
             applied_seq: self.applied.load(Ordering::Relaxed),
             journal_reachable: self.journal_reachable.load(Ordering::Relaxed),
+            ..Default::default()
         }
     }
 }

@@ -133,6 +133,34 @@ impl ConsensusService for Coordinator {
     ) -> Result<Response<pb::GetConsensusStatusResponse>, Status> {
         Ok(Response::new(self.0.clone()))
     }
+
+    async fn force_election(
+        &self,
+        _: Request<pb::ForceElectionRequest>,
+    ) -> Result<Response<pb::ForceElectionResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn set_elections(
+        &self,
+        _: Request<pb::SetElectionsRequest>,
+    ) -> Result<Response<pb::SetElectionsResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn drain_engine(
+        &self,
+        _: Request<pb::DrainEngineRequest>,
+    ) -> Result<Response<pb::DrainEngineResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn restart_consensus(
+        &self,
+        _: Request<pb::RestartConsensusRequest>,
+    ) -> Result<Response<pb::RestartConsensusResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
 }
 
 /// An HTTP answer.
