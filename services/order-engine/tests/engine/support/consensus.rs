@@ -109,7 +109,7 @@ impl ConsensusService for Coordinator {
                 let deposed = state.lock().unwrap().holder != Some(engine.incarnation);
                 let deposed_shards = if deposed { vec![0] } else { vec![] };
                 let answer =
-                    pb::HeartbeatResponse { number: beat.number, ttl_ms: 5000, deposed_shards, leaders: vec![] };
+                    pb::HeartbeatResponse { number: beat.number, ttl_ms: 5000, deposed_shards, ..Default::default() };
                 if answers.send(Ok(answer)).await.is_err() {
                     return;
                 }
@@ -123,5 +123,33 @@ impl ConsensusService for Coordinator {
         _request: Request<pb::GetConsensusStatusRequest>,
     ) -> Result<Response<pb::GetConsensusStatusResponse>, Status> {
         Ok(Response::new(pb::GetConsensusStatusResponse::default()))
+    }
+
+    async fn force_election(
+        &self,
+        _: Request<pb::ForceElectionRequest>,
+    ) -> Result<Response<pb::ForceElectionResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn set_elections(
+        &self,
+        _: Request<pb::SetElectionsRequest>,
+    ) -> Result<Response<pb::SetElectionsResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn drain_engine(
+        &self,
+        _: Request<pb::DrainEngineRequest>,
+    ) -> Result<Response<pb::DrainEngineResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn restart_consensus(
+        &self,
+        _: Request<pb::RestartConsensusRequest>,
+    ) -> Result<Response<pb::RestartConsensusResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
     }
 }
