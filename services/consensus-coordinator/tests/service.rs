@@ -65,7 +65,14 @@ impl Beats {
 
     async fn beat(&mut self, epoch: Option<wire::pb::journal::v1::Epoch>) -> pb::HeartbeatResponse {
         self.number += 1;
-        let shard = pb::ShardBeat { shard: 0, epoch, commit_seq: 20, applied_seq: 19, journal_reachable: true };
+        let shard = pb::ShardBeat {
+            shard: 0,
+            epoch,
+            commit_seq: 20,
+            applied_seq: 19,
+            journal_reachable: true,
+            ..Default::default()
+        };
         let beat = pb::HeartbeatRequest { engine: Some(self.engine.clone()), number: self.number, shards: vec![shard] };
         self.send.send(beat).await.unwrap();
         let answer = self.answers.message().await.unwrap().unwrap();
