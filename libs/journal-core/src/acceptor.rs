@@ -138,7 +138,7 @@ pub enum Reply {
 }
 
 /// The core of one voter, for one shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Acceptor {
     shard: ShardId,
     me: Voter,
@@ -157,7 +157,7 @@ pub struct Acceptor {
     waiting_bytes: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 enum State {
     /// Nothing under way.
     Idle,

@@ -27,7 +27,7 @@ pub enum EntryKind {
 }
 
 /// One position of a log and what stands there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// History it belongs to.
     pub log_id: LogId,

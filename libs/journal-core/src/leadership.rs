@@ -120,7 +120,7 @@ pub enum Effect {
 }
 
 /// Where an engine stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Not leading; asks again after so many ticks.
     Follower {
@@ -183,7 +183,7 @@ impl State {
 }
 
 /// The machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Leadership {
     state: State,
     highest_promised: u64,

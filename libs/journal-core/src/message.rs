@@ -5,7 +5,7 @@ use types::{Epoch, LogId, Seq, ShardId};
 use crate::{ChainHash, Entry, EpochStart, Tail, Voter, VoterConfig};
 
 /// A leader asks for an epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FenceRequest {
     /// History meant; `LogId(0)` for whichever is active.
     pub log_id: LogId,
@@ -18,7 +18,7 @@ pub struct FenceRequest {
 }
 
 /// A voter's vote.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::large_enum_variant, reason = "there are a few of them per leadership")]
 pub enum FenceReply {
     /// The epoch is granted, durably.
@@ -45,7 +45,7 @@ pub enum FenceReply {
 }
 
 /// A granted epoch, and everything the voter ever acknowledged (I3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FenceGranted {
     /// The epoch that is granted. A leader counts no grant of another one: an answer to an earlier question may
     /// come late.
@@ -69,7 +69,7 @@ pub struct FenceGranted {
 }
 
 /// A leader's entries, or, without entries, its sign of life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AppendRequest {
     /// History.
     pub log_id: LogId,
@@ -94,7 +94,7 @@ pub struct AppendRequest {
 }
 
 /// A voter's answer to an append.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AppendReply {
     /// Durable.
     Ok(AppendOk),
@@ -120,7 +120,7 @@ pub enum AppendReply {
 }
 
 /// The entries of the request are durable on this voter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AppendOk {
     /// Epoch they were accepted under.
     pub epoch: Epoch,
@@ -133,7 +133,7 @@ pub struct AppendOk {
 }
 
 /// The request does not continue this log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AppendMismatch {
     /// End of the voter's log.
     pub last: Tail,

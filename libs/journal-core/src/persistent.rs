@@ -5,7 +5,7 @@ use types::{Epoch, LogId, Seq};
 use crate::{ChainHash, Entry, EpochStart, Tail, VoterConfig};
 
 /// The small state beside the log. Replaced as a whole, durably, before anything that depends on it is said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Control {
     /// The active history.
     pub log_id: LogId,
@@ -22,7 +22,7 @@ pub struct Control {
 }
 
 /// Entries that become durable together or not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Unit {
     /// Epoch of the leader it is written for. A storage refuses a unit below its promise.
     pub epoch: Epoch,

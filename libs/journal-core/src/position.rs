@@ -5,7 +5,7 @@ use types::{Epoch, Seq};
 use crate::ChainHash;
 
 /// Where a log ends (or where the part that was forgotten ends). The default is the empty log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tail {
     /// Epoch of the last entry; number 0 for an empty log.
     pub epoch: Epoch,
@@ -16,7 +16,7 @@ pub struct Tail {
 }
 
 /// Where an epoch begins in a log. A log's epochs ascend in both fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EpochStart {
     /// Epoch number.
     pub epoch: u64,

@@ -203,7 +203,7 @@ pub enum HaltReason {
     NoCleanMajority,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     /// Not leading.
     Idle,
@@ -220,7 +220,7 @@ enum Phase {
 }
 
 /// What the fetch under way is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fetching {
     Anchor,
     Replay,
@@ -229,7 +229,7 @@ enum Fetching {
 }
 
 /// The core of one leader, for one shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Proposer {
     shard: ShardId,
     peers: Vec<Peer>,

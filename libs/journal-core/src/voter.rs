@@ -1,7 +1,7 @@
 //! Who votes, and how many are enough.
 
 /// One disk that votes. A gateway with another disk is another voter (I14).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Voter {
     /// Name of the gateway, at most [`crate::codec::control::MAX_GATEWAY_BYTES`] bytes.
     pub gateway: String,
@@ -10,7 +10,7 @@ pub struct Voter {
 }
 
 /// The voters of a log. An empty `current` is a log with a single voter that needs no list of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VoterConfig {
     /// Number of the configuration; a higher one is newer. 0 is "never set".
     pub generation: u64,

@@ -6,7 +6,7 @@ use super::{Acceptor, ClientId, Effect, MAX_UNIT_BYTES, MAX_WAITING_APPENDS, MAX
 use crate::{AppendMismatch, AppendOk, AppendReply, AppendRequest, Control, Entry, MAX_PAYLOAD_BYTES, Unit};
 
 /// A request that is acknowledged when the write under way is durable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Ack {
     pub(super) client: ClientId,
     epoch: Epoch,

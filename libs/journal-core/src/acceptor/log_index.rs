@@ -7,7 +7,7 @@ use types::Seq;
 use crate::{ChainHash, Entry, EpochStart, Tail};
 
 /// Hashes and epochs of `base.seq + 1 ..= tail.seq`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct LogIndex {
     base: Tail,
     chains: VecDeque<ChainHash>,

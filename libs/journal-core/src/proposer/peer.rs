@@ -18,7 +18,7 @@ pub(super) const STALL_TICKS: u64 = 30;
 const MAX_BACKOFF_TICKS: u64 = 10;
 
 /// How far the common ground with a voter is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Sending {
     /// No stream.
     Closed,
@@ -36,7 +36,7 @@ pub(super) enum Sending {
 }
 
 /// One voter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Peer {
     pub(super) id: VoterId,
     /// Its grant of this epoch.

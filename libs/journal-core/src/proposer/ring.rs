@@ -13,7 +13,7 @@ pub(super) const MAX_KEPT_ENTRIES: usize = 65_536;
 pub(super) const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// Consecutive entries.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Ring {
     entries: VecDeque<Entry>,
     bytes: usize,
