@@ -1,11 +1,14 @@
 //! The exchange once more, slow and obviously right: its state is the snapshot itself, plain vectors, and every
-//! question is answered by looking at all of it. It shares no code with the fast one but the layouts of `digest`,
-//! and takes its state hash by a full walk each time. The two must agree in every event, outcome and hash.
+//! question is answered by looking at all of it. Only requests are found by an index, since checkers replay logs of
+//! millions of them. It shares no code with the fast one but the layouts of `digest`, and takes its state hash by a
+//! full walk each time. The two must agree in every event, outcome and hash.
 
+mod kept;
 mod matching;
 mod operator;
 mod rules;
 
+use self::kept::Kept;
 use self::matching::{Step, match_order};
 use crate::digest;
 use crate::view::{Level, OrderView};
@@ -20,6 +23,7 @@ use types::{
 #[derive(Clone, Debug)]
 pub struct ReferenceExchange {
     state: Snapshot,
+    kept: Kept,
 }
 
 /// Reason, and what is known of the order: id, cumulative, leaves.
@@ -55,26 +59,24 @@ impl ReferenceExchange {
     /// As [`Exchange::new`](crate::Exchange::new).
     #[must_use]
     pub fn new(shard: ShardId) -> Self {
-        Self {
-            state: Snapshot {
-                shard,
-                now: Timestamp(0),
-                rules: Rules::default(),
-                next_order: 1,
-                next_trade: 1,
-                next_priority: 1,
-                instruments: Vec::new(),
-                accounts: Vec::new(),
-                orders: Vec::new(),
-                idempotency: Vec::new(),
-            },
-        }
+        Self::restore(&Snapshot {
+            shard,
+            now: Timestamp(0),
+            rules: Rules::default(),
+            next_order: 1,
+            next_trade: 1,
+            next_priority: 1,
+            instruments: Vec::new(),
+            accounts: Vec::new(),
+            orders: Vec::new(),
+            idempotency: Vec::new(),
+        })
     }
 
     /// The exchange that `snapshot` describes, unchecked.
     #[must_use]
     pub fn restore(snapshot: &Snapshot) -> Self {
-        Self { state: snapshot.clone() }
+        Self { state: snapshot.clone(), kept: Kept::of(snapshot) }
     }
 
     /// As [`Exchange::snapshot`](crate::Exchange::snapshot).
@@ -135,7 +137,7 @@ impl ReferenceExchange {
         }
         let mut own_fills = Vec::new();
         // Recorded before it is executed, so that the end of an order finds its entry; the answer comes after.
-        self.state.idempotency.push(IdempotencyEntry {
+        self.keep(IdempotencyEntry {
             account,
             client_order_id,
             payload_hash,
@@ -178,6 +180,7 @@ impl ReferenceExchange {
             post_only: s.post_only,
         };
         self.state.next_order += 1;
+        self.kept.order(order.order_id, order.account, order.client_order_id);
         events.push(Event::Accepted { order_id: order.order_id, order: *s });
         let cause = match (s.order_type, s.time_in_force) {
             (OrderType::Market, _) => Some(CancelCause::MarketRemainder),
@@ -330,22 +333,32 @@ impl ReferenceExchange {
     }
 
     fn note_end(&mut self, order: &OrderSnapshot, status: OrderStatus) {
-        for entry in &mut self.state.idempotency {
-            if entry.account == order.account && entry.client_order_id == order.client_order_id {
-                entry.closed = Some(ClosedOrder {
-                    status,
-                    instrument: order.instrument,
-                    side: order.side,
-                    price: order.price,
-                    quantity: order.quantity,
-                    cumulative: order.cumulative,
-                });
-            }
+        if let Some(at) = self.kept.find(order.account, &order.client_order_id) {
+            self.state.idempotency[at].closed = Some(ClosedOrder {
+                status,
+                instrument: order.instrument,
+                side: order.side,
+                price: order.price,
+                quantity: order.quantity,
+                cumulative: order.cumulative,
+            });
         }
     }
 
     fn entry(&self, account: AccountId, id: &ClientOrderId) -> Option<&IdempotencyEntry> {
-        self.state.idempotency.iter().find(|entry| entry.account == account && entry.client_order_id == *id)
+        self.kept.find(account, id).map(|at| &self.state.idempotency[at])
+    }
+
+    /// The entry of the submit of an order that is no longer open.
+    fn closed(&self, id: OrderId) -> Option<(&IdempotencyEntry, ClosedOrder)> {
+        let (account, client_order_id) = self.kept.submit(id)?;
+        let entry = self.entry(account, &client_order_id).filter(|entry| entry.outcome.order_id == id)?;
+        Some((entry, entry.closed?))
+    }
+
+    fn keep(&mut self, entry: IdempotencyEntry) {
+        self.kept.push(&entry);
+        self.state.idempotency.push(entry);
     }
 
     fn named(&self, account: AccountId, id: &ClientOrderId) -> Option<OrderId> {
@@ -368,14 +381,11 @@ impl ReferenceExchange {
                 return Ok(*order);
             }
         }
-        for entry in &self.state.idempotency {
-            if entry.outcome.order_id == id
-                && entry.account == account
-                && let Some(closed) = entry.closed
-                && closed.instrument == instrument
-            {
-                return Err((RejectReason::OrderClosed, id, closed.cumulative, Qty(0)));
-            }
+        if let Some((entry, closed)) = self.closed(id)
+            && entry.account == account
+            && closed.instrument == instrument
+        {
+            return Err((RejectReason::OrderClosed, id, closed.cumulative, Qty(0)));
         }
         Err(refused(RejectReason::UnknownOrder))
     }
@@ -390,13 +400,14 @@ impl ReferenceExchange {
                 return;
             }
             let oldest = self.state.idempotency.remove(0);
+            self.kept.forget(&oldest);
             let open = self
                 .state
                 .orders
                 .iter()
                 .any(|order| order.account == oldest.account && order.client_order_id == oldest.client_order_id);
             if open {
-                self.state.idempotency.push(oldest);
+                self.keep(oldest);
             }
         }
     }
@@ -424,11 +435,7 @@ impl ReferenceExchange {
         let open = self.state.orders.iter().find(|order| order.order_id == order_id);
         let submit = match open {
             Some(order) => self.entry(order.account, &order.client_order_id)?,
-            None => self
-                .state
-                .idempotency
-                .iter()
-                .find(|entry| entry.closed.is_some() && entry.outcome.order_id == order_id)?,
+            None => self.closed(order_id)?.0,
         };
         let (instrument, side, price, quantity, cumulative, leaves, status) = match (open, submit.closed) {
             (Some(o), _) => (o.instrument, o.side, o.price, o.quantity, o.cumulative, o.leaves, status(o)),

@@ -4,4 +4,5 @@
 //! Deliberately absent: sockets, processes and files. Whoever runs a cluster, real or simulated, hands over what it
 //! saw. Nothing here is part of a shipped binary.
 
+pub mod checker;
 pub mod history;
