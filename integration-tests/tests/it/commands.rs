@@ -132,9 +132,9 @@ fn a_role_without_its_peers_is_a_wrong_configuration() -> Result<()> {
     let said = hive(directory.path(), &["run", "--roles", "order-engine"])?;
     assert_eq!(said.code, 3, "{}", said.err);
     assert!(said.err.contains("peers.persistence_gateway"), "{}", said.err);
-    std::fs::write(directory.path().join("production.toml"), "[order_engine]\nshard = 7\n")?;
+    std::fs::write(directory.path().join("production.toml"), "shards = 2000\n")?;
     let said = hive(directory.path(), &["run", "--config", "production.toml"])?;
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("order_engine.shard is 7"), "{}", said.err);
+    assert!(said.err.contains("shards is 2000, allowed are 1 to 1024"), "{}", said.err);
     Ok(())
 }

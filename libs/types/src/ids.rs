@@ -1,5 +1,6 @@
 //! Identifiers and positions. Each is its own type, so that two bare integers never stand side by side.
 
+use crate::text::Symbol;
 use std::fmt;
 
 macro_rules! number {
@@ -87,6 +88,31 @@ identity! {
     StateHash
 }
 
+/// Most shards there may be: a leader holds a loop and a connection for each.
+pub const SHARDS_MAX: u32 = 1_024;
+
+/// The shard an instrument belongs to unless the configuration says otherwise: FNV-1a, 64 bits, of its symbol, modulo
+/// the number of shards (which is at least 1). Every node and client computes the same.
+#[must_use]
+pub fn shard_of(symbol: &Symbol, shards: u32) -> ShardId {
+    // Offset basis and prime of Fowler, Noll and Vo (draft-eastlake-fnv).
+    let hash = symbol
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    #[expect(clippy::cast_possible_truncation, reason = "below the number of shards")]
+    let shard = (hash % u64::from(shards.max(1))) as u32;
+    ShardId(shard)
+}
+
+impl OrderId {
+    /// The shard that gave the number.
+    #[must_use]
+    pub const fn shard(self) -> ShardId {
+        ShardId((self.0 >> 48) as u32)
+    }
+}
+
 impl Seq {
     /// The position after this one.
     #[must_use]
@@ -120,6 +146,21 @@ pub struct Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn symbols_have_the_shards_that_every_client_computes() {
+        let shard = |symbol: &str, shards| shard_of(&Symbol::new(symbol).unwrap(), shards).0;
+        // FNV-1a of "a" is the published 0xaf63dc4c8601ec8c.
+        assert_eq!(u64::from(shard("a", 1_000)), 0xaf63_dc4c_8601_ec8c_u64 % 1_000);
+        assert_eq!([shard("AAPL", 1), shard("BTC-USD", 1)], [0, 0]);
+        let used: std::collections::BTreeSet<_> = (0..64).map(|n| shard(&format!("SYM-{n}"), 8)).collect();
+        assert_eq!(used, (0..8).collect());
+    }
+
+    #[test]
+    fn an_order_number_names_its_shard() {
+        assert_eq!(OrderId((3 << 48) | 17).shard(), ShardId(3));
+    }
 
     #[test]
     fn identities_read_back_what_they_print() {

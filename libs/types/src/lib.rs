@@ -20,7 +20,8 @@ pub use event::{
     CancelCause, Event, Fill, OrderStatus, Original, Outcome, RejectReason, ReplaceEvent, RestedEvent, Trade,
 };
 pub use ids::{
-    AccountId, Epoch, Incarnation, InstrumentId, LogId, OrderId, Place, Seq, ShardId, StateHash, Timestamp, TradeId,
+    AccountId, Epoch, Incarnation, InstrumentId, LogId, OrderId, Place, SHARDS_MAX, Seq, ShardId, StateHash, Timestamp,
+    TradeId, shard_of,
 };
 pub use instrument::{Instrument, InstrumentState};
 pub use quantity::{Price, Qty, Side};

@@ -21,7 +21,8 @@ pub enum StoreKind {
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Shards that have leaders, numbered 0 to 65535. A leadership of any other is refused: it would stay without a
-    /// leader for good, and an alarm with it.
+    /// leader for good, and an alarm with it. Not a key: whoever composes the process knows.
+    #[serde(skip)]
     pub shards: Vec<u32>,
     /// "embedded" or "etcd".
     pub store: StoreKind,

@@ -2,18 +2,20 @@
 //!
 //! Deliberately absent: everything the services do.
 
+mod neighbours;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, Node, NodeError, NodeOptions};
 use service_kit::{DataDir, NodeContext, Service, Shutdown};
-use tonic::transport::Channel;
-use wire::transport::{Address, ClientOptions, InProcess, InProcessListener, connect, in_process};
+use wire::transport::{InProcessListener, in_process};
 
-use crate::config::{Misconfigured, ServerConfig};
+use crate::config::ServerConfig;
+use neighbours::Neighbours;
 
 /// File in the data directory that says where the node listens.
 const ADDRESSES_FILE: &str = "node.json";
@@ -99,7 +101,8 @@ impl Composed {
         }
         write_addresses(data_dir.path(), &config.node.name, addresses)?;
         let (dial, listener) = in_process();
-        let services = build(config, roles, node.context(), dial).await?;
+        let neighbours = Neighbours::new(&config, roles, &dial, addresses)?;
+        let services = build(config, roles, node.context(), neighbours).await?;
         Ok(Self { node, services, listener, addresses, _data_dir: data_dir })
     }
 
@@ -134,27 +137,8 @@ async fn build(
     config: ServerConfig,
     roles: &BTreeSet<Role>,
     context: &NodeContext,
-    dial: InProcess,
+    neighbours: Neighbours,
 ) -> Result<Vec<Box<dyn Service>>> {
-    let peer = |role: Role, address: &Option<String>| -> Result<Option<Channel>> {
-        if roles.contains(&role) {
-            return Ok(Some(connect(&Address::InProcess(dial.clone()), &ClientOptions::default())));
-        }
-        address.as_ref().map(|text| Ok(connect(&text.parse()?, &ClientOptions::default()))).transpose()
-    };
-    let (shard, held) = (config.order_engine.shard, &config.persistence_gateway.shards);
-    if roles.contains(&Role::OrderEngine) && roles.contains(&Role::PersistenceGateway) && !held.contains(&shard) {
-        return Err(anyhow!("order_engine.shard is {shard}, but persistence_gateway.shards are {held:?}"))
-            .context(Misconfigured);
-    }
-    let gateway = peer(Role::PersistenceGateway, &config.peers.persistence_gateway)?;
-    let coordinator = peer(Role::ConsensusCoordinator, &config.peers.consensus_coordinator)?;
-    let engine = peer(Role::OrderEngine, &config.peers.order_engine)?;
-    let needed = |channel: &Option<Channel>, key: &str, by: Role| {
-        let missing = || format!("{} needs peers.{key}, or that role in this process", by.name());
-        channel.clone().with_context(missing).context(Misconfigured)
-    };
-
     let mut services: Vec<Box<dyn Service>> = Vec::new();
     for role in roles {
         services.push(match role {
@@ -165,44 +149,24 @@ async fn build(
                 Box::new(consensus_coordinator::build(config.consensus_coordinator.clone(), context).await?)
             }
             Role::OrderEngine => {
+                let gateways = neighbours.needed(Role::PersistenceGateway, *role)?;
                 let deps = order_engine::Deps {
-                    journal: vec![needed(&gateway, "persistence_gateway", *role)?],
-                    consensus: needed(&coordinator, "consensus_coordinator", *role)?,
-                    history: gateway.clone(),
+                    history: gateways.first().cloned(),
+                    // One voter: a file behind one gateway, or one database behind all of them.
+                    journal: vec![gateways],
+                    consensus: neighbours.needed(Role::ConsensusCoordinator, *role)?,
                 };
                 Box::new(order_engine::build(config.order_engine.clone(), deps, context).await?)
             }
             Role::AdminApi => {
-                let deps = admin_api::Deps {
-                    nodes: distinct_nodes(&config, roles, &dial)?,
-                    consensus: needed(&coordinator, "consensus_coordinator", *role)?,
-                };
-                needed(&engine, "order_engine", *role)?;
+                neighbours.needed(Role::OrderEngine, *role)?;
+                let consensus = neighbours.needed(Role::ConsensusCoordinator, *role)?.swap_remove(0);
+                let deps = admin_api::Deps { nodes: neighbours.nodes(&config.node.name), consensus };
                 Box::new(admin_api::build(config.admin_api.clone(), deps, context).await?)
             }
         });
     }
     Ok(services)
-}
-
-/// Every process once: this one, and the configured others.
-fn distinct_nodes(config: &ServerConfig, roles: &BTreeSet<Role>, dial: &InProcess) -> Result<Vec<(String, Channel)>> {
-    let own = connect(&Address::InProcess(dial.clone()), &ClientOptions::default());
-    let mut nodes = vec![(config.node.name.clone(), own)];
-    let mut seen = BTreeSet::new();
-    for (role, address) in [
-        (Role::PersistenceGateway, &config.peers.persistence_gateway),
-        (Role::ConsensusCoordinator, &config.peers.consensus_coordinator),
-        (Role::OrderEngine, &config.peers.order_engine),
-    ] {
-        if let Some(text) = address
-            && !roles.contains(&role)
-            && seen.insert(text.clone())
-        {
-            nodes.push((text.clone(), connect(&text.parse()?, &ClientOptions::default())));
-        }
-    }
-    Ok(nodes)
 }
 
 /// Written in one step, so that a reader sees all of it or nothing.

@@ -5,7 +5,7 @@
 
 use crate::metrics::Metrics;
 use crate::shard::{Answer, Execute, Query};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,8 +31,6 @@ pub(crate) enum Readiness {
     Closed {
         /// Why, for people.
         why: String,
-        /// Who leads instead, if known.
-        leader: Option<LeaderHint>,
     },
     /// This engine leads, but the journal does not answer: no commands, but reads of what is committed.
     ReadOnly {
@@ -44,12 +42,14 @@ pub(crate) enum Readiness {
 /// Symbols of the applied state. Replaced as a whole when an instrument is added.
 pub(crate) type Symbols = HashMap<Symbol, InstrumentId>;
 
-/// What the shard publishes for the door; written by the shard loop only.
+/// What the door knows of the shard.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Whether commands are taken.
+    /// Whether commands are taken. Written by the shard loop only.
     pub(crate) readiness: ArcSwap<Readiness>,
-    /// Known instruments.
+    /// Who leads, if that is another engine and known. Written by the leadership's task only.
+    pub(crate) leader: ArcSwapOption<LeaderHint>,
+    /// Known instruments. Written by the shard loop only.
     pub(crate) symbols: ArcSwap<Symbols>,
 }
 
@@ -77,8 +77,19 @@ impl Drop for Permit {
 impl Published {
     pub(crate) fn new(why: &str) -> Self {
         Self {
-            readiness: ArcSwap::from_pointee(Readiness::Closed { why: why.to_owned(), leader: None }),
+            readiness: ArcSwap::from_pointee(Readiness::Closed { why: why.to_owned() }),
+            leader: ArcSwapOption::empty(),
             symbols: ArcSwap::from_pointee(Symbols::new()),
+        }
+    }
+}
+
+impl Published {
+    /// Why nothing is taken here: because of another leader, if one is known.
+    fn closed(&self, why: &str) -> ApiError {
+        match &*self.leader.load() {
+            Some(hint) => ApiError::not_leader(LeaderHint::clone(hint)),
+            None => ApiError::not_ready(why),
         }
     }
 }
@@ -115,8 +126,8 @@ impl Admission {
     ) -> Result<oneshot::Receiver<Result<Answer, ApiError>>, ApiError> {
         match &**self.published.readiness.load() {
             Readiness::Open => {}
-            Readiness::Closed { why, leader } => return Err(closed(why, leader.as_ref())),
-            Readiness::ReadOnly { why } => return Err(closed(why, None)),
+            Readiness::Closed { why } => return Err(self.published.closed(why)),
+            Readiness::ReadOnly { why } => return Err(ApiError::not_ready(why)),
         }
         let permit = self.permit()?;
         let (reply, answer) = oneshot::channel();
@@ -132,8 +143,8 @@ impl Admission {
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> Query,
     ) -> Result<oneshot::Receiver<T>, ApiError> {
-        if let Readiness::Closed { why, leader } = &**self.published.readiness.load() {
-            return Err(closed(why, leader.as_ref()));
+        if let Readiness::Closed { why } = &**self.published.readiness.load() {
+            return Err(self.published.closed(why));
         }
         let (reply, answer) = oneshot::channel();
         match self.queries.try_send(question(reply)) {
@@ -160,12 +171,5 @@ impl Admission {
     fn overloaded(&self) -> ApiError {
         self.metrics.overloaded.increment(1);
         ApiError::overloaded("the queue of the shard", RETRY_OVERLOADED)
-    }
-}
-
-fn closed(why: &str, leader: Option<&LeaderHint>) -> ApiError {
-    match leader {
-        Some(hint) => ApiError::not_leader(hint.clone()),
-        None => ApiError::not_ready(why),
     }
 }

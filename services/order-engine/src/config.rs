@@ -7,7 +7,7 @@ mod instruments;
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use types::{Rules, ShardId};
+use types::{Rules, SHARDS_MAX, ShardId};
 use wire::transport::Address;
 
 pub use instruments::InstrumentConfig;
@@ -27,8 +27,10 @@ pub struct Config {
     /// Address under which clients and peers reach this engine's gRPC, `http://host:port`. Clients of another engine
     /// are sent here while this one leads.
     pub advertised_address: String,
-    /// Shard this engine works on, from 0.
-    pub shard: u32,
+    /// Shards there are, 1 to [`SHARDS_MAX`]; the engine works on all of them. Not a key: whoever composes the process
+    /// knows.
+    #[serde(skip)]
+    pub shards: u32,
     /// Commands accepted and not yet answered, over all clients; beyond it RESOURCE_EXHAUSTED. 1 to 1,000,000.
     /// The default is four full batches for each of eight appends in flight.
     pub unanswered_max: u32,
@@ -81,7 +83,7 @@ impl Default for Config {
         Self {
             name: "engine-0".to_owned(),
             advertised_address: "http://127.0.0.1:8080".to_owned(),
-            shard: 0,
+            shards: 1,
             unanswered_max: 8_192,
             session_unanswered_max: 4_096,
             batch_commands_max: BATCH_COMMANDS_MAX,
@@ -131,7 +133,7 @@ impl Config {
         if self.name.is_empty() || self.name.len() > 64 {
             return wrong("name", "must be 1 to 64 characters long".to_owned());
         }
-        within("shard", self.shard.into(), 0, u16::MAX.into())?;
+        within("shards", self.shards.into(), 1, SHARDS_MAX.into())?;
         within("unanswered_max", self.unanswered_max.into(), 1, 1_000_000)?;
         within("session_unanswered_max", self.session_unanswered_max.into(), 1, 1_000_000)?;
         within("batch_commands_max", self.batch_commands_max.into(), 1, BATCH_COMMANDS_MAX.into())?;
@@ -150,14 +152,19 @@ impl Config {
             instrument
                 .to_instrument()
                 .map_err(|e| ConfigError { key: format!("instruments[{at}].{}", e.key), problem: e.problem })?;
+            if let Some(shard) = instrument.shard {
+                let last = u64::from(self.shards) - 1;
+                within(&format!("instruments[{at}].shard"), shard.into(), 0, last)?;
+            }
         }
         Ok(())
     }
 
-    /// The shard.
-    #[must_use]
-    pub const fn shard_id(&self) -> ShardId {
-        ShardId(self.shard)
+    /// The same for one shard: with its instruments only.
+    pub(crate) fn of_shard(&self, shard: ShardId) -> Self {
+        let instruments =
+            self.instruments.iter().filter(|instrument| instrument.shard_among(self.shards) == Some(shard));
+        Self { instruments: instruments.cloned().collect(), ..self.clone() }
     }
 
     pub(crate) const fn answer_timeout(&self) -> Duration {
@@ -175,6 +182,17 @@ mod tests {
     }
 
     #[test]
+    fn every_instrument_has_one_shard() {
+        let mut config = Config { shards: 4, ..Config::default() };
+        config.instruments[0].shard = Some(3);
+        config.validate().expect("a usable configuration");
+        let all = config.instruments.len();
+        let shards: Vec<_> = (0..4).map(|shard| config.of_shard(ShardId(shard)).instruments).collect();
+        assert_eq!(shards.iter().map(Vec::len).sum::<usize>(), all);
+        assert!(shards[3].contains(&config.instruments[0]));
+    }
+
+    #[test]
     fn a_wrong_value_is_named() {
         let config = Config { batch_commands_max: 257, ..Config::default() };
         let error = config.validate().expect_err("too many");
@@ -188,6 +206,8 @@ mod tests {
         assert_eq!(key(|c| c.rules.idempotency_window_s = 0), "rules.idempotency_window_s");
         assert_eq!(key(|c| c.rules.open_orders_max = 0), "rules.open_orders_max");
         assert_eq!(key(|c| c.advertised_address = "here".to_owned()), "advertised_address");
+        assert_eq!(key(|c| c.shards = 0), "shards");
+        assert_eq!(key(|c| c.instruments[2].shard = Some(1)), "instruments[2].shard");
         let mut config = Config::default();
         config.instruments[1].symbol = "NO SPACE".to_owned();
         assert_eq!(config.validate().expect_err("a space").key, "instruments[1].symbol");

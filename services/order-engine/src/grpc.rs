@@ -5,11 +5,14 @@
 mod encode;
 mod instruments;
 mod market_data;
+mod mass_cancel;
 mod orders;
 mod session;
+mod shards;
 mod trading;
 
 pub(crate) use instruments::Instruments;
 pub(crate) use market_data::MarketData;
 pub(crate) use orders::Orders;
+pub(crate) use shards::Shards;
 pub(crate) use trading::Trading;

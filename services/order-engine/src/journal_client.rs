@@ -48,8 +48,9 @@ pub(crate) struct JournalClient {
 }
 
 impl JournalClient {
-    /// The voters reached by `channels`; the position in the list is the voter's number.
-    pub(crate) fn new(shard: ShardId, channels: Vec<Channel>) -> Self {
+    /// The voters, each reached by the first of its `channels`; the position in the list is the voter's number.
+    pub(crate) fn new(shard: ShardId, channels: Vec<Vec<Channel>>) -> Self {
+        let channels = channels.into_iter().filter_map(|ways| ways.into_iter().next());
         let voters = (0..).map(VoterId);
         let links = voters.zip(channels).map(|(voter, channel)| Link::new(voter, channel)).collect();
         Self { shard, links, calls: FuturesUnordered::new() }

@@ -8,12 +8,12 @@
 mod coordinator;
 mod heartbeat;
 
-use crate::admission::{Published, Readiness};
+use crate::admission::Published;
+use crate::health::ShardHealth;
 use coordinator::{Answer, Coordinator};
 use heartbeat::Heartbeats;
 use journal_core::VoterConfig;
 use journal_core::leadership::{Effect, Input, Leadership as Core};
-use service_kit::Component;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -76,7 +76,7 @@ pub(crate) struct LeadershipParts {
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) reports: mpsc::Receiver<Report>,
     pub(crate) closing: CancellationToken,
-    pub(crate) component: Component,
+    pub(crate) health: ShardHealth,
 }
 
 /// The task: the core, and everything it speaks to. It does nothing before [`Leadership::run`].
@@ -91,7 +91,7 @@ pub(crate) struct Leadership {
     closing: CancellationToken,
     /// Whether the core knows that the engine stops.
     stopping: bool,
-    component: Component,
+    health: ShardHealth,
     /// Whether the present inability to become leader was logged.
     told: bool,
 }
@@ -101,8 +101,7 @@ struct Done;
 
 impl Leadership {
     pub(crate) fn new(parts: LeadershipParts) -> Self {
-        let LeadershipParts { shard, engine, consensus, published, status, orders, reports, closing, component } =
-            parts;
+        let LeadershipParts { shard, engine, consensus, published, status, orders, reports, closing, health } = parts;
         Self {
             shard,
             core: Core::new(),
@@ -113,7 +112,7 @@ impl Leadership {
             reports,
             closing,
             stopping: false,
-            component,
+            health,
             told: false,
         }
     }
@@ -125,7 +124,7 @@ impl Leadership {
         let mut effects = Vec::new();
         while let Some(input) = self.next_input(&mut tick).await {
             self.core.step(input, &mut effects);
-            self.component.detail("leadership", self.core.state().name());
+            self.health.detail("leadership", self.core.state().name());
             for effect in effects.drain(..) {
                 if let Err(Done) = self.carry_out(effect).await {
                     return;
@@ -176,6 +175,7 @@ impl Leadership {
             Answer::Given { epoch, config } => {
                 tracing::info!(shard = %self.shard, epoch = epoch.number, "leadership acquired");
                 self.told = false;
+                self.published.leader.store(None);
                 Input::Acquired { epoch, config }
             }
             Answer::NotGiven(error) => {
@@ -192,12 +192,15 @@ impl Leadership {
     }
 
     fn publish(&self, error: &ApiError) {
-        let (why, leader) = match &error.leader {
-            Some(holder) => (format!("shard {} is led by {}", self.shard, holder.engine), Some((**holder).clone())),
-            None => (format!("no leadership yet: {error}"), None),
-        };
-        self.component.down(&why);
-        self.published.readiness.store(Arc::new(Readiness::Closed { why, leader }));
+        match &error.leader {
+            Some(holder) => {
+                self.published.leader.store(Some(Arc::new((**holder).clone())));
+                self.health.following();
+            }
+            // Whoever led when the coordinator was heard last goes on.
+            None if self.published.leader.load().is_some() => {}
+            None => self.health.settling(&format!("no leadership yet: {error}")),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod admission;
 mod config;
 mod egress;
 mod grpc;
+mod health;
 mod journal_client;
 mod leadership;
 mod metrics;

@@ -5,7 +5,7 @@
 
 use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram};
 use std::time::Duration;
-use types::Command;
+use types::{Command, ShardId};
 
 /// What a client asked for. The closed set of the label `operation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +97,10 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// The handles of one shard. How long requests take is told of requests is of all shards together.
+    pub(crate) fn new(shard: ShardId) -> Self {
         describe();
+        let of = shard.to_string();
         let mut operations = Vec::with_capacity(ROLES.len() * OPERATIONS.len() * OUTCOMES.len());
         for role in ROLES {
             for (_, operation) in OPERATIONS {
@@ -110,25 +112,25 @@ impl Metrics {
                 }
             }
         }
-        let stage = |stage: &'static str| metrics::histogram!("order_engine_stage_duration_seconds", "stage" => stage);
+        let stage = |stage: &'static str| metrics::histogram!("order_engine_stage_duration_seconds", "stage" => stage, "shard" => of.clone());
         Self {
             operations,
             queue_seconds: stage("queue"),
             journal_seconds: stage("journal"),
             apply_seconds: stage("apply"),
             egress_seconds: stage("egress"),
-            batch_commands: metrics::histogram!("order_engine_batch_commands"),
-            queued: metrics::gauge!("order_engine_queued_commands"),
-            in_flight: metrics::gauge!("order_engine_entries_in_flight"),
-            commands: counter!("order_engine_commands_total"),
-            orders: counter!("order_engine_orders_accepted_total"),
-            trades: counter!("order_engine_trades_total"),
-            overloaded: counter!("order_engine_overloaded_total"),
-            unknown: counter!("order_engine_unknown_outcomes_total"),
-            journal_losses: counter!("order_engine_journal_connections_lost_total"),
-            slow_subscribers: counter!("order_engine_slow_subscribers_total"),
-            leader_epoch: metrics::gauge!("order_engine_leader_epoch"),
-            applied_seq: metrics::gauge!("order_engine_applied_seq"),
+            batch_commands: metrics::histogram!("order_engine_batch_commands", "shard" => of.clone()),
+            queued: metrics::gauge!("order_engine_queued_commands", "shard" => of.clone()),
+            in_flight: metrics::gauge!("order_engine_entries_in_flight", "shard" => of.clone()),
+            commands: counter!("order_engine_commands_total", "shard" => of.clone()),
+            orders: counter!("order_engine_orders_accepted_total", "shard" => of.clone()),
+            trades: counter!("order_engine_trades_total", "shard" => of.clone()),
+            overloaded: counter!("order_engine_overloaded_total", "shard" => of.clone()),
+            unknown: counter!("order_engine_unknown_outcomes_total", "shard" => of.clone()),
+            journal_losses: counter!("order_engine_journal_connections_lost_total", "shard" => of.clone()),
+            slow_subscribers: counter!("order_engine_slow_subscribers_total", "shard" => of.clone()),
+            leader_epoch: metrics::gauge!("order_engine_leader_epoch", "shard" => of.clone()),
+            applied_seq: metrics::gauge!("order_engine_applied_seq", "shard" => of.clone()),
         }
     }
 

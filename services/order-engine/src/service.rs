@@ -4,19 +4,21 @@
 
 use crate::admission::{Admission, Published, QUERY_QUEUE};
 use crate::config::{Config, ConfigError};
-use crate::grpc::{Instruments, MarketData, Orders, Trading};
+use crate::grpc::{Instruments, MarketData, Orders, Shards, Trading};
+use crate::health::{EngineHealth, ShardHealth};
 use crate::leadership::{LEADERSHIP_QUEUE, Leadership, LeadershipParts, ShardStatus};
 use crate::metrics::Metrics;
-use crate::shard::{Footprint, Shard, ShardError, ShardParts};
+use crate::shard::{Shard, ShardError, ShardParts};
 use service_kit::{NodeContext, Service, ServiceError, Shutdown, async_trait};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use tonic::transport::Channel;
-use types::Incarnation;
+use types::{Incarnation, ShardId};
 use wire::convert::Engine;
 use wire::pb::admin::v1::instrument_service_server::InstrumentServiceServer;
 use wire::pb::marketdata::v1::market_data_service_server::MarketDataServiceServer;
@@ -26,13 +28,17 @@ use wire::transport::REQUEST_LIMIT;
 /// Name of the engine among the components of a node's health.
 const COMPONENT: &str = "order_engine";
 
+/// How often health is looked at for what only time changes.
+const HEALTH_TICK: Duration = Duration::from_millis(200);
+
 /// Where the engine finds the others.
 #[derive(Clone, Debug)]
 pub struct Deps {
-    /// The journal's voters, each reached by its own channel. The position is the voter's number.
-    pub journal: Vec<Channel>,
-    /// A coordinator.
-    pub consensus: Channel,
+    /// The journal's voters, and the ways to each: a voter of one disk has one, a shared database one for every gateway
+    /// before it. The position is the voter's number.
+    pub journal: Vec<Vec<Channel>>,
+    /// The coordinators; any of them will do.
+    pub consensus: Vec<Channel>,
     /// The history, asked for orders that the engine no longer remembers.
     pub history: Option<Channel>,
 }
@@ -51,6 +57,12 @@ pub enum BuildError {
         /// How many there may be.
         most: usize,
     },
+    /// There is no way to one of them.
+    #[error("the order engine needs a way to every journal voter")]
+    Ways,
+    /// There is nobody to ask for leaderships.
+    #[error("the order engine needs a consensus coordinator")]
+    Coordinators,
 }
 
 /// The engine, ready to run.
@@ -58,12 +70,12 @@ pub struct OrderEngine {
     orders: Orders,
     market_data: MarketData,
     instruments: Instruments,
-    shard: Shard,
-    leadership: Leadership,
+    shards: Vec<(Shard, Leadership)>,
+    health: Arc<EngineHealth>,
     closing: CancellationToken,
 }
 
-/// Puts an engine together. Nothing runs before [`Service::run`]; until the shard is open every request is answered
+/// Puts an engine together. Nothing runs before [`Service::run`]; until a shard is open its requests are answered
 /// UNAVAILABLE.
 pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<OrderEngine, BuildError> {
     config.validate()?;
@@ -71,22 +83,58 @@ pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<
     if deps.journal.is_empty() || deps.journal.len() > most {
         return Err(BuildError::Voters { given: deps.journal.len(), most });
     }
-    let shard = config.shard_id();
-    let metrics = Arc::new(Metrics::new());
+    if deps.journal.iter().any(Vec::is_empty) {
+        return Err(BuildError::Ways);
+    }
+    let component = context.components.register(COMPONENT);
+    component.serves(OrderServiceServer::<Orders>::NAME);
+    component.serves(MarketDataServiceServer::<MarketData>::NAME);
+    component.serves(InstrumentServiceServer::<Instruments>::NAME);
+    let health = EngineHealth::new(component, config.shards);
+    let engine = Engine {
+        name: config.name.clone(),
+        // A new process never goes on under the epoch of an old one (I13).
+        incarnation: Incarnation(uuid::Uuid::new_v4().as_u128()),
+        address: config.advertised_address.clone(),
+    };
+    let closing = CancellationToken::new();
+    let (mut doors, mut shards) = (Vec::new(), Vec::new());
+    for shard in (0..config.shards).map(ShardId) {
+        let (door, parts) = compose(shard, &config, &deps, &engine, health.of(shard), &closing)?;
+        let (book, idempotency) = (Arc::clone(&parts.0.footprint), Arc::clone(&parts.0.footprint));
+        context.memory.register(format!("{COMPONENT}.book-{shard}"), move || book.book());
+        context.memory.register(format!("{COMPONENT}.idempotency-{shard}"), move || idempotency.idempotency());
+        doors.push(door);
+        shards.push((Shard::new(parts.0), Leadership::new(parts.1)));
+    }
+    let doors = Shards::new(doors, &config);
+    Ok(OrderEngine {
+        orders: Orders::new(doors.clone(), config.session_unanswered_max as usize, deps.history),
+        market_data: MarketData::new(doors.clone()),
+        instruments: Instruments::new(doors),
+        shards,
+        health,
+        closing,
+    })
+}
+
+/// One shard: its door, its loop and its leadership, and the queues between them.
+fn compose(
+    shard: ShardId,
+    config: &Config,
+    deps: &Deps,
+    engine: &Engine,
+    health: ShardHealth,
+    closing: &CancellationToken,
+) -> Result<(Trading, (ShardParts, LeadershipParts)), BuildError> {
+    let metrics = Arc::new(Metrics::new(shard));
     let published = Arc::new(Published::new("the engine is starting"));
     let status = Arc::new(ShardStatus::default());
-    let footprint = Arc::new(Footprint::default());
-    let (book, idempotency) = (Arc::clone(&footprint), Arc::clone(&footprint));
-    context.memory.register(format!("{COMPONENT}.book-{shard}"), move || book.book());
-    context.memory.register(format!("{COMPONENT}.idempotency-{shard}"), move || idempotency.idempotency());
-    let closing = CancellationToken::new();
-
     // Whoever holds a permit finds room in the queue of commands.
     let (commands_in, commands) = mpsc::channel(config.unanswered_max as usize);
     let (queries_in, queries) = mpsc::channel(QUERY_QUEUE);
     let (orders_in, orders) = mpsc::channel(LEADERSHIP_QUEUE);
     let (reports_in, reports) = mpsc::channel(LEADERSHIP_QUEUE);
-
     let admission = Arc::new(Admission::new(
         Arc::clone(&published),
         config.unanswered_max,
@@ -94,50 +142,33 @@ pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<
         queries_in,
         Arc::clone(&metrics),
     ));
-    let trading = Trading { shard, admission, metrics: Arc::clone(&metrics), closing: closing.clone() };
-    let component = context.components.register(COMPONENT);
-    component.serves(OrderServiceServer::<Orders>::NAME);
-    component.serves(MarketDataServiceServer::<MarketData>::NAME);
-    component.serves(InstrumentServiceServer::<Instruments>::NAME);
-
-    let leadership = Leadership::new(LeadershipParts {
+    let door = Trading { shard, admission, metrics: Arc::clone(&metrics), closing: closing.clone() };
+    let leadership = LeadershipParts {
         shard,
-        engine: Engine {
-            name: config.name.clone(),
-            // A new process never goes on under the epoch of an old one (I13).
-            incarnation: Incarnation(uuid::Uuid::new_v4().as_u128()),
-            address: config.advertised_address.clone(),
-        },
-        consensus: deps.consensus,
+        engine: engine.clone(),
+        consensus: deps.consensus.first().cloned().ok_or(BuildError::Coordinators)?,
         published: Arc::clone(&published),
         status: Arc::clone(&status),
         orders: orders_in,
         reports,
         closing: closing.clone(),
-        component: component.clone(),
-    });
-    let session_unanswered_max = config.session_unanswered_max as usize;
-    let shard = Shard::new(ShardParts {
-        config,
-        channels: deps.journal,
+        health: health.clone(),
+    };
+    let shard = ShardParts {
+        shard,
+        config: config.of_shard(shard),
+        channels: deps.journal.clone(),
         commands,
         queries,
         orders,
         reports: reports_in,
         published,
         status,
-        footprint,
+        footprint: Arc::default(),
         metrics,
-        component,
-    });
-    Ok(OrderEngine {
-        orders: Orders::new(trading.clone(), session_unanswered_max, deps.history),
-        market_data: MarketData::new(trading.clone()),
-        instruments: Instruments::new(trading),
-        shard,
-        leadership,
-        closing,
-    })
+        health,
+    };
+    Ok((door, (shard, leadership)))
 }
 
 #[async_trait]
@@ -156,24 +187,30 @@ impl Service for OrderEngine {
         );
     }
 
-    /// Leads when it may. When `shutdown` drains: nothing new is taken, what was accepted is answered, the leadership
-    /// is given back.
+    /// Leads what it may. When `shutdown` drains: nothing new is taken, what was accepted is answered, the leaderships
+    /// are given back. A shard that is in doubt ends the engine: other processes take over what it led.
     async fn run(self: Box<Self>, shutdown: Shutdown) -> Result<(), ServiceError> {
-        let Self { shard, leadership, closing, .. } = *self;
-        let mut shard = AbortOnDropHandle::new(tokio::spawn(shard.run()));
-        let leadership = AbortOnDropHandle::new(tokio::spawn(leadership.run()));
-        tokio::select! {
-            ended = &mut shard => return outcome(ended),
-            () = shutdown.draining() => {}
+        let Self { shards, health, closing, .. } = *self;
+        // Dropping the set ends its tasks.
+        let (mut loops, mut leaderships) = (JoinSet::new(), JoinSet::new());
+        for (shard, leadership) in shards {
+            loops.spawn(shard.run());
+            leaderships.spawn(leadership.run());
         }
-        closing.cancel();
-        tokio::select! {
-            // The leadership ends when the shard has answered everything; the shard when there is no leadership left.
-            ended = async {
-                let _ = leadership.await;
-                shard.await
-            } => outcome(ended),
-            () = shutdown.stopped() => Ok(()),
+        let mut tick = tokio::time::interval(HEALTH_TICK);
+        loop {
+            tokio::select! {
+                Some(ended) = loops.join_next() => outcome(ended)?,
+                () = shutdown.draining(), if !closing.is_cancelled() => closing.cancel(),
+                () = shutdown.stopped() => return Ok(()),
+                _ = tick.tick() => health.tick(),
+                // A leadership ends when its shard has answered everything; a shard when it has no leadership left.
+                Some(_) = leaderships.join_next() => {}
+                else => return Ok(()),
+            }
+            if loops.is_empty() {
+                return Ok(());
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod sequence;
 use crate::admission::{Permit, Published};
 use crate::config::Config;
 use crate::egress::{BookChange, Feeds, TradeTick};
+use crate::health::ShardHealth;
 use crate::journal_client::JournalClient;
 use crate::leadership::{Order, Report, ShardStatus};
 use crate::metrics::Metrics;
@@ -23,7 +24,6 @@ use journal_core::proposer::{Effect, HaltReason, Proposer};
 use lead::Phase;
 use matching::{Level, OrderView, RestoreError};
 use queue::{Batch, Queue};
-use service_kit::Component;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -130,8 +130,10 @@ pub(crate) struct DigestView {
 
 /// What a shard is made of.
 pub(crate) struct ShardParts {
+    pub(crate) shard: ShardId,
     pub(crate) config: Config,
-    pub(crate) channels: Vec<Channel>,
+    /// Voters, and the ways to each.
+    pub(crate) channels: Vec<Vec<Channel>>,
     pub(crate) commands: mpsc::Receiver<Execute>,
     pub(crate) queries: mpsc::Receiver<Query>,
     pub(crate) orders: mpsc::Receiver<Order>,
@@ -140,7 +142,7 @@ pub(crate) struct ShardParts {
     pub(crate) status: Arc<ShardStatus>,
     pub(crate) footprint: Arc<Footprint>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) component: Component,
+    pub(crate) health: ShardHealth,
 }
 
 /// The shard. It does nothing before [`Shard::run`].
@@ -160,7 +162,7 @@ pub(crate) struct Shard {
     published: Arc<Published>,
     status: Arc<ShardStatus>,
     metrics: Arc<Metrics>,
-    component: Component,
+    health: ShardHealth,
     /// Commands just received; empty between two steps.
     arrived: Vec<Execute>,
     /// Commands in no batch yet. Bounded by the permits they hold.
@@ -203,9 +205,8 @@ pub(crate) enum ShardError {
 
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Self {
-        let ShardParts { config, channels, commands, queries, orders, reports, .. } = parts;
-        let ShardParts { published, status, footprint, metrics, component, .. } = parts;
-        let shard = config.shard_id();
+        let ShardParts { shard, config, channels, commands, queries, orders, reports, .. } = parts;
+        let ShardParts { published, status, footprint, metrics, health, .. } = parts;
         let journal = JournalClient::new(shard, channels);
         let feeds = Feeds::new(config.book_feed_capacity as usize, config.trade_feed_capacity as usize);
         Self {
@@ -222,7 +223,7 @@ impl Shard {
             published,
             status,
             metrics,
-            component,
+            health,
             arrived: Vec::new(),
             queue: Queue::default(),
             in_flight: VecDeque::new(),

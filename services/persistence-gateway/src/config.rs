@@ -12,7 +12,8 @@ use service_kit::config::{ByteSize, HumanDuration};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Shards whose journal this gateway keeps. Default: only shard 0. Changing it needs a restart.
+    /// Shards whose journal this gateway keeps. Default: only shard 0. Not a key: whoever composes the process knows.
+    #[serde(skip)]
     pub shards: Vec<u32>,
     /// The journal.
     pub journal: JournalConfig,

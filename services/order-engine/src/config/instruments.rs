@@ -5,7 +5,7 @@
 
 use super::ConfigError;
 use serde::{Deserialize, Serialize};
-use types::{Instrument, InstrumentState, Price, Qty, Symbol};
+use types::{Instrument, InstrumentState, Price, Qty, ShardId, Symbol};
 
 /// An instrument of the configuration. All prices in its price unit, 10^-`price_decimals` of the quote currency, all
 /// quantities in its quantity unit, 10^-`quantity_decimals` of the base asset.
@@ -14,6 +14,9 @@ use types::{Instrument, InstrumentState, Price, Qty, Symbol};
 pub struct InstrumentConfig {
     /// Its name, 1 to 16 printable characters without spaces. Required.
     pub symbol: String,
+    /// Shard it belongs to; without it, the one that the hash of its symbol says. It stays where it was first traded:
+    /// another shard named later would get a second book.
+    pub shard: Option<u32>,
     /// Decimal digits of the price unit, 0 to 12.
     pub price_decimals: u8,
     /// Decimal digits of the quantity unit, 0 to 12.
@@ -43,6 +46,7 @@ impl Default for InstrumentConfig {
     fn default() -> Self {
         Self {
             symbol: String::new(),
+            shard: None,
             price_decimals: 2,
             quantity_decimals: 0,
             tick_size: 1,
@@ -74,6 +78,12 @@ impl InstrumentConfig {
                 ..Self::default()
             },
         ]
+    }
+
+    /// Its shard among so many; none without a usable symbol.
+    pub(crate) fn shard_among(&self, shards: u32) -> Option<ShardId> {
+        let symbol = Symbol::new(&self.symbol).ok()?;
+        Some(self.shard.map_or_else(|| types::shard_of(&symbol, shards), ShardId))
     }
 
     /// The definition for the journal, open for trading. The error names the key.

@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: who may do so; the node lets only loopback in.
 
-use super::trading::Trading;
+use super::shards::Shards;
 use crate::admission::Published;
 use crate::metrics::Operation;
 use tonic::{Request, Response, Status};
@@ -15,12 +15,12 @@ use wire::pb::admin::v1::{
 /// The handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct Instruments {
-    trading: Trading,
+    shards: Shards,
 }
 
 impl Instruments {
-    pub(crate) const fn new(trading: Trading) -> Self {
-        Self { trading }
+    pub(crate) const fn new(shards: Shards) -> Self {
+        Self { shards }
     }
 }
 
@@ -30,8 +30,9 @@ impl InstrumentService for Instruments {
         &self,
         request: Request<DefineInstrumentRequest>,
     ) -> Result<Response<DefineInstrumentResponse>, Status> {
+        let symbol = request.get_ref().instrument.as_ref().map_or("", |instrument| &instrument.symbol);
         let decode = |_: &Published| convert::define_instrument(request.get_ref());
-        let report = self.trading.run(Operation::Instrument, decode).await?;
+        let report = self.shards.of_text(symbol).run(Operation::Instrument, decode).await?;
         Ok(Response::new(DefineInstrumentResponse { report: Some(report) }))
     }
 
@@ -40,7 +41,7 @@ impl InstrumentService for Instruments {
         request: Request<SetInstrumentStateRequest>,
     ) -> Result<Response<SetInstrumentStateResponse>, Status> {
         let decode = |symbols: &Published| convert::set_instrument_state(request.get_ref(), symbols);
-        let report = self.trading.run(Operation::Instrument, decode).await?;
+        let report = self.shards.of_text(&request.get_ref().symbol).run(Operation::Instrument, decode).await?;
         Ok(Response::new(SetInstrumentStateResponse { report: Some(report) }))
     }
 }

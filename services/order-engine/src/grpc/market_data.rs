@@ -4,6 +4,7 @@
 //! moment in which it was joined to the feed.
 
 use super::encode;
+use super::shards::Shards;
 use super::trading::{Trading, outcome_of_error};
 use crate::egress::{BookChange, TradeTick};
 use crate::metrics::{Operation, Outcome};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tonic::{Request, Response, Status};
-use types::Symbol;
+use types::{ShardId, Symbol};
 use wire::convert;
 use wire::pb::marketdata::v1::market_data_service_server::MarketDataService;
 use wire::pb::marketdata::v1::stream_book_response::Update;
@@ -29,17 +30,17 @@ type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// The handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct MarketData {
-    trading: Trading,
+    shards: Shards,
 }
 
 impl MarketData {
-    pub(crate) const fn new(trading: Trading) -> Self {
-        Self { trading }
+    pub(crate) const fn new(shards: Shards) -> Self {
+        Self { shards }
     }
 
     async fn book(&self, request: &GetBookRequest) -> Result<BookView, ApiError> {
         let (symbol, depth) = convert::book_request(request)?;
-        let found = self.trading.ask(|reply| Query::Book { symbol, depth, reply }).await?;
+        let found = self.shards.of_symbol(&symbol).ask(|reply| Query::Book { symbol, depth, reply }).await?;
         found.ok_or_else(|| no_instrument(&symbol))
     }
 }
@@ -53,19 +54,22 @@ impl MarketDataService for MarketData {
         &self,
         _request: Request<ListInstrumentsRequest>,
     ) -> Result<Response<ListInstrumentsResponse>, Status> {
-        let view = self.trading.ask(|reply| Query::Instruments { reply }).await?;
-        let shard = self.trading.shard;
-        Ok(Response::new(ListInstrumentsResponse {
-            instruments: view.instruments.iter().map(|instrument| encode::instrument(shard, instrument)).collect(),
-            as_of_seq: view.as_of.0,
-        }))
+        let mut answer = ListInstrumentsResponse::default();
+        for door in self.shards.all() {
+            let view = door.ask(|reply| Query::Instruments { reply }).await?;
+            answer.instruments.extend(view.instruments.iter().map(|one| encode::instrument(door.shard, one)));
+            if door.shard == ShardId(0) {
+                answer.as_of_seq = view.as_of.0;
+            }
+        }
+        Ok(Response::new(answer))
     }
 
     async fn get_book(&self, request: Request<GetBookRequest>) -> Result<Response<GetBookResponse>, Status> {
         let received = Instant::now();
         let found = self.book(request.get_ref()).await;
         let outcome = found.as_ref().map_or_else(outcome_of_error, |_| Outcome::Accepted);
-        self.trading.record(Operation::GetBook, outcome, received.elapsed());
+        self.shards.of_text(&request.get_ref().symbol).record(Operation::GetBook, outcome, received.elapsed());
         Ok(Response::new(GetBookResponse { book: Some(encode::book(&found?)) }))
     }
 
@@ -74,9 +78,10 @@ impl MarketDataService for MarketData {
         request: Request<StreamBookRequest>,
     ) -> Result<Response<Self::StreamBookStream>, Status> {
         let symbol = convert::stream_book_request(request.get_ref())?;
-        let feed = self.trading.ask(|reply| Query::FollowBook { symbol, reply }).await?;
+        let door = self.shards.of_symbol(&symbol);
+        let feed = door.ask(|reply| Query::FollowBook { symbol, reply }).await?;
         let feed = feed.ok_or_else(|| no_instrument(&symbol))?;
-        Ok(Response::new(Box::pin(book_stream(self.trading.clone(), feed))))
+        Ok(Response::new(Box::pin(book_stream(door.clone(), feed))))
     }
 
     async fn stream_trades(
@@ -84,24 +89,30 @@ impl MarketDataService for MarketData {
         request: Request<StreamTradesRequest>,
     ) -> Result<Response<Self::StreamTradesStream>, Status> {
         let only = convert::stream_trades_request(request.get_ref())?;
-        let trades = self.trading.ask(|reply| Query::FollowTrades { of: only, reply }).await?;
-        let trades = match (trades, only) {
-            (Some(trades), _) => trades,
-            (None, Some(symbol)) => return Err(no_instrument(&symbol).into()),
-            (None, None) => return Err(ApiError::not_ready("this node cannot tell trades now").into()),
+        let doors = match &only {
+            Some(symbol) => std::slice::from_ref(self.shards.of_symbol(symbol)),
+            None => self.shards.all(),
         };
-        Ok(Response::new(Box::pin(trade_stream(self.trading.clone(), trades, only))))
+        let mut streams = Vec::with_capacity(doors.len());
+        for door in doors {
+            let trades = door.ask(|reply| Query::FollowTrades { of: only, reply }).await?;
+            let trades = match (trades, only) {
+                (Some(trades), _) => trades,
+                (None, Some(symbol)) => return Err(no_instrument(&symbol).into()),
+                (None, None) => return Err(ApiError::not_ready("this node cannot tell trades now").into()),
+            };
+            streams.push(Box::pin(trade_stream(door.clone(), trades, only)));
+        }
+        Ok(Response::new(Box::pin(until_first_end(streams))))
     }
 
     async fn get_state_digest(
         &self,
         request: Request<GetStateDigestRequest>,
     ) -> Result<Response<GetStateDigestResponse>, Status> {
-        let shard = self.trading.shard;
-        if request.get_ref().shard != shard.0 {
-            return Err(ApiError::invalid("shard", format_args!("this node has shard {shard} only")).into());
-        }
-        let digest = self.trading.ask(|reply| Query::Digest { reply }).await?;
+        let shard = ShardId(request.get_ref().shard);
+        let none = || ApiError::invalid("shard", format_args!("there are {} shards, from 0", self.shards.all().len()));
+        let digest = self.shards.get(shard).ok_or_else(none)?.ask(|reply| Query::Digest { reply }).await?;
         Ok(Response::new(GetStateDigestResponse {
             shard: shard.0,
             log_id: digest.log_id.to_string(),
@@ -131,6 +142,19 @@ fn trade_stream(
         wanted.then(|| StreamTradesResponse {
             trade: Some(convert::trade(&tick.trade, &tick.symbol, tick.place, tick.timestamp)),
         })
+    })
+}
+
+/// What any of them says, until the first one ends: whoever reads must know that it no longer hears everything.
+fn until_first_end<S: Stream<Item = Result<R, Status>> + Unpin, R>(
+    streams: Vec<S>,
+) -> impl Stream<Item = Result<R, Status>> {
+    let merged = futures::stream::select_all(streams);
+    futures::stream::unfold(Some(merged), |merged| async move {
+        let mut merged = merged?;
+        let item = futures::StreamExt::next(&mut merged).await?;
+        let goes_on = item.is_ok().then_some(merged);
+        Some((item, goes_on))
     })
 }
 

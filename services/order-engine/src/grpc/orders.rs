@@ -3,8 +3,10 @@
 //! Deliberately absent: authentication, and who may trade for which account.
 
 use super::encode;
+use super::mass_cancel;
 use super::session::{self, Answers};
-use super::trading::{self, Trading};
+use super::shards::Shards;
+use super::trading;
 use crate::admission::Published;
 use crate::metrics::{Operation, Outcome};
 use crate::shard::Query;
@@ -28,25 +30,29 @@ const HISTORY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct Orders {
-    trading: Trading,
+    shards: Shards,
     session_unanswered_max: usize,
     history: Option<HistoryServiceClient<Channel>>,
 }
 
 impl Orders {
-    pub(crate) fn new(trading: Trading, session_unanswered_max: usize, history: Option<Channel>) -> Self {
-        Self { trading, session_unanswered_max, history: history.map(HistoryServiceClient::new) }
+    pub(crate) fn new(shards: Shards, session_unanswered_max: usize, history: Option<Channel>) -> Self {
+        Self { shards, session_unanswered_max, history: history.map(HistoryServiceClient::new) }
     }
 
     async fn find(&self, request: &GetOrderRequest) -> Result<GetOrderResponse, ApiError> {
         let (account, key) = convert::order_key(request)?;
-        let found = self.trading.ask(|reply| Query::Order { account, key, reply }).await?;
-        match &found.order {
-            Some((order, symbol)) => {
-                Ok(GetOrderResponse { order: Some(encode::order(order, symbol)), as_of_seq: found.as_of.0 })
+        let doors = match key {
+            OrderTarget::OrderId(id) => self.shards.of_order(id).map(std::slice::from_ref).unwrap_or_default(),
+            OrderTarget::ClientOrderId(_) => self.shards.all(),
+        };
+        for door in doors {
+            let found = door.ask(|reply| Query::Order { account, key, reply }).await?;
+            if let Some((order, symbol)) = &found.order {
+                return Ok(GetOrderResponse { order: Some(encode::order(order, symbol)), as_of_seq: found.as_of.0 });
             }
-            None => self.find_in_history(account, key).await,
         }
+        self.find_in_history(account, key).await
     }
 
     async fn find_in_history(&self, account: AccountId, key: OrderTarget) -> Result<GetOrderResponse, ApiError> {
@@ -77,7 +83,7 @@ impl OrderService for Orders {
         request: Request<SubmitOrderRequest>,
     ) -> Result<Response<SubmitOrderResponse>, Status> {
         let decode = |symbols: &Published| convert::submit(request.get_ref(), symbols);
-        let report = self.trading.run(Operation::Submit, decode).await?;
+        let report = self.shards.of_text(&request.get_ref().symbol).run(Operation::Submit, decode).await?;
         Ok(Response::new(SubmitOrderResponse { report: Some(report) }))
     }
 
@@ -86,7 +92,7 @@ impl OrderService for Orders {
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderResponse>, Status> {
         let decode = |symbols: &Published| convert::cancel(request.get_ref(), symbols);
-        let report = self.trading.run(Operation::Cancel, decode).await?;
+        let report = self.shards.of_text(&request.get_ref().symbol).run(Operation::Cancel, decode).await?;
         Ok(Response::new(CancelOrderResponse { report: Some(report) }))
     }
 
@@ -95,13 +101,19 @@ impl OrderService for Orders {
         request: Request<ReplaceOrderRequest>,
     ) -> Result<Response<ReplaceOrderResponse>, Status> {
         let decode = |symbols: &Published| convert::replace(request.get_ref(), symbols);
-        let report = self.trading.run(Operation::Replace, decode).await?;
+        let report = self.shards.of_text(&request.get_ref().symbol).run(Operation::Replace, decode).await?;
         Ok(Response::new(ReplaceOrderResponse { report: Some(report) }))
     }
 
     async fn mass_cancel(&self, request: Request<MassCancelRequest>) -> Result<Response<MassCancelResponse>, Status> {
-        let decode = |symbols: &Published| convert::mass_cancel(request.get_ref(), symbols);
-        let report = self.trading.run(Operation::MassCancel, decode).await?;
+        let request = request.get_ref();
+        let report = match self.shards.all() {
+            doors @ [_, _, ..] if request.symbol.is_empty() => mass_cancel::run(doors, request).await?,
+            _ => {
+                let decode = |symbols: &Published| convert::mass_cancel(request, symbols);
+                self.shards.of_text(&request.symbol).run(Operation::MassCancel, decode).await?
+            }
+        };
         Ok(Response::new(MassCancelResponse { report: Some(report) }))
     }
 
@@ -112,7 +124,7 @@ impl OrderService for Orders {
             Ok(_) => Outcome::Accepted,
             Err(error) => trading::outcome_of_error(error),
         };
-        self.trading.record(Operation::GetOrder, outcome, received.elapsed());
+        self.shards.all()[0].record(Operation::GetOrder, outcome, received.elapsed());
         Ok(Response::new(found?))
     }
 
@@ -120,7 +132,7 @@ impl OrderService for Orders {
         &self,
         request: Request<Streaming<OrderSessionRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let answers = session::open(self.trading.clone(), self.session_unanswered_max, request.into_inner());
+        let answers = session::open(self.shards.clone(), self.session_unanswered_max, request.into_inner());
         Ok(Response::new(answers))
     }
 }

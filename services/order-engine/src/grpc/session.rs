@@ -1,14 +1,18 @@
-//! A session: requests pipelined over one stream, answered in their order.
+//! A session: requests pipelined over one stream, answered in their order, shard by shard.
 //!
 //! Two halves. The reader takes requests off the network as they come, so that the connection never fills up with
-//! unread frames, starts each in the shard and puts a slot for its answer into a bounded queue. The answers are the
-//! response stream: it waits for the slot at the head only, which is right since the shard answers in order.
+//! unread frames, starts each in its shard and puts a slot for its answer into a bounded queue. The answers are the
+//! response stream: it has a lane for every shard and waits for the slots at their heads only, which is right since a
+//! shard answers in order. A shard that stands still holds up no other.
 //!
 //! Deliberately absent: state that survives the stream. A client that lost its session sends what is unanswered again.
 
+use super::mass_cancel::{self, Everywhere};
+use super::shards::Shards;
 use super::trading::{Pending, Trading};
 use crate::metrics::Operation;
 use futures::Stream;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,10 +22,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
+use types::ShardId;
 use wire::convert;
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::pb::orders::v1::order_session_response::Result as Answered;
-use wire::pb::orders::v1::{OrderSessionRequest, OrderSessionResponse};
+use wire::pb::orders::v1::{OrderReport, OrderSessionRequest, OrderSessionResponse};
 use wire::status::ApiError;
 
 /// When a session that has too many unanswered requests should send the next one.
@@ -31,55 +36,94 @@ const RETRY_SESSION_FULL: Duration = Duration::from_millis(50);
 /// that sends as many again without reading a single answer is not reading, and its session is ended.
 const SLOTS_PER_COMMAND: usize = 2;
 
-/// The place of one answer in the order of the session.
-enum Slot {
+/// The place of one answer in the order of its shard.
+struct Slot {
+    shard: ShardId,
+    client_seq: u64,
+    work: Work,
+}
+
+/// What an answer waits for.
+enum Work {
     /// The shard has the request.
-    Waiting { client_seq: u64, pending: Pending },
+    Waiting(Pending),
+    /// All shards have it; so far these have answered.
+    Everywhere(Everywhere, Vec<Result<OrderReport, ApiError>>),
     /// The request did not get there.
-    Refused { client_seq: u64, error: ApiError },
+    Refused(ApiError),
+}
+
+/// What the reader hands to the answers.
+enum Handed {
+    Slot(Slot),
     /// The session is over for this reason, after all answers before.
     End(ApiError),
 }
 
+/// What both halves count.
+#[derive(Default)]
+struct Counts {
+    /// Requests that shards have and the client has no answer to.
+    unanswered: AtomicUsize,
+    /// Slots whose answers the client has not got.
+    slots: AtomicUsize,
+}
+
 /// The response stream.
 pub(crate) struct Answers {
-    slots: mpsc::Receiver<Slot>,
-    head: Option<(u64, Pending)>,
-    trading: Trading,
-    unanswered: Arc<AtomicUsize>,
+    handed: mpsc::Receiver<Handed>,
+    lanes: Lanes,
+    /// Why the session ends, once the reader has said so.
+    end: Option<ApiError>,
+    shards: Shards,
+    counts: Arc<Counts>,
     ended: bool,
     /// Dropping the answers ends the reader.
     _reader: AbortOnDropHandle<()>,
 }
 
+/// Slots by their shards. Bounded by the slots there may be.
+#[derive(Default)]
+struct Lanes {
+    /// Shards in the order of their first requests.
+    lanes: Vec<(ShardId, VecDeque<Slot>)>,
+    /// The lane that is looked at first, so that none is always last.
+    next: usize,
+}
+
 /// Starts a session over `requests`.
-pub(crate) fn open(trading: Trading, unanswered_max: usize, requests: Streaming<OrderSessionRequest>) -> Answers {
-    let (slots, answers) = mpsc::channel(unanswered_max * SLOTS_PER_COMMAND);
-    let unanswered = Arc::<AtomicUsize>::default();
-    let reader = Reader { trading: trading.clone(), unanswered: Arc::clone(&unanswered), unanswered_max, slots };
+pub(crate) fn open(shards: Shards, unanswered_max: usize, requests: Streaming<OrderSessionRequest>) -> Answers {
+    let slots_max = unanswered_max * SLOTS_PER_COMMAND;
+    // One more than slots, for the end.
+    let (out, handed) = mpsc::channel(slots_max + 1);
+    let counts = Arc::<Counts>::default();
+    let reader = Reader { shards: shards.clone(), counts: Arc::clone(&counts), unanswered_max, slots_max, out };
     let reader = AbortOnDropHandle::new(tokio::spawn(reader.run(requests)));
-    Answers { slots: answers, head: None, trading, unanswered, ended: false, _reader: reader }
+    Answers { handed, lanes: Lanes::default(), end: None, shards, counts, ended: false, _reader: reader }
 }
 
 struct Reader {
-    trading: Trading,
-    /// Requests the shard has and the client has no answer to. Counted up by the reader, down by the answers.
-    unanswered: Arc<AtomicUsize>,
+    shards: Shards,
+    counts: Arc<Counts>,
     unanswered_max: usize,
-    slots: mpsc::Sender<Slot>,
+    slots_max: usize,
+    out: mpsc::Sender<Handed>,
 }
 
 impl Reader {
     async fn run(self, mut requests: Streaming<OrderSessionRequest>) {
+        let closing = self.shards.all()[0].closing.clone();
         let end = loop {
             let request = tokio::select! {
                 biased;
-                () = self.trading.closing.cancelled() => break Some(ApiError::shutting_down()),
+                () = closing.cancelled() => break Some(ApiError::shutting_down()),
                 request = requests.message() => request,
             };
             match request {
                 Ok(Some(request)) => {
-                    if self.slots.try_send(self.start(&request)).is_err() {
+                    // Relaxed, here and elsewhere: counters that guard no other memory.
+                    let full = self.counts.slots.fetch_add(1, Ordering::Relaxed) >= self.slots_max;
+                    if full || self.out.try_send(Handed::Slot(self.start(&request))).is_err() {
                         break Some(ApiError::slow_consumer("the stream of answers"));
                     }
                 }
@@ -88,30 +132,49 @@ impl Reader {
             }
         };
         if let Some(error) = end {
-            // Waits for room: the answers before come first, and a client that is gone drops the other half.
-            let _ = self.slots.send(Slot::End(error)).await;
+            // A client that is gone has dropped the other half.
+            let _ = self.out.send(Handed::End(error)).await;
         }
     }
 
     fn start(&self, request: &OrderSessionRequest) -> Slot {
         let client_seq = request.client_seq;
-        // Relaxed: a counter that guards no other memory.
-        if self.unanswered.load(Ordering::Relaxed) >= self.unanswered_max {
-            let error = ApiError::overloaded("the queue of the session", RETRY_SESSION_FULL);
-            return Slot::Refused { client_seq, error };
-        }
-        let operation = match &request.command {
-            Some(Command::Submit(_)) | None => Operation::Submit,
-            Some(Command::Cancel(_)) => Operation::Cancel,
-            Some(Command::Replace(_)) => Operation::Replace,
-            Some(Command::MassCancel(_)) => Operation::MassCancel,
+        let (operation, symbol) = match &request.command {
+            Some(Command::Submit(request)) => (Operation::Submit, &*request.symbol),
+            Some(Command::Cancel(request)) => (Operation::Cancel, &*request.symbol),
+            Some(Command::Replace(request)) => (Operation::Replace, &*request.symbol),
+            Some(Command::MassCancel(request)) => (Operation::MassCancel, &*request.symbol),
+            None => (Operation::Submit, ""),
         };
-        match self.trading.start(operation, |symbols| convert::session_command(request, symbols)) {
-            Ok(pending) => {
-                self.unanswered.fetch_add(1, Ordering::Relaxed);
-                Slot::Waiting { client_seq, pending }
+        let door = self.shards.of_text(symbol);
+        let slot = |work| Slot { shard: door.shard, client_seq, work };
+        if self.counts.unanswered.load(Ordering::Relaxed) >= self.unanswered_max {
+            return slot(Work::Refused(ApiError::overloaded("the queue of the session", RETRY_SESSION_FULL)));
+        }
+        let work = match (&request.command, self.shards.all()) {
+            (Some(Command::MassCancel(request)), doors @ [_, _, ..]) if request.symbol.is_empty() => {
+                Work::Everywhere(mass_cancel::start(doors, request), Vec::new())
             }
-            Err(error) => Slot::Refused { client_seq, error },
+            _ => match door.start(operation, |symbols| convert::session_command(request, symbols)) {
+                Ok(pending) => Work::Waiting(pending),
+                Err(error) => return slot(Work::Refused(error)),
+            },
+        };
+        self.counts.unanswered.fetch_add(1, Ordering::Relaxed);
+        slot(work)
+    }
+}
+
+impl Answers {
+    /// Takes what the reader has handed over; whether it has handed over everything.
+    fn take_handed(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            match self.handed.poll_recv(cx) {
+                Poll::Ready(Some(Handed::Slot(slot))) => self.lanes.push(slot),
+                Poll::Ready(Some(Handed::End(error))) => self.end = Some(error),
+                Poll::Ready(None) => return true,
+                Poll::Pending => return false,
+            }
         }
     }
 }
@@ -124,33 +187,78 @@ impl Stream for Answers {
         if this.ended {
             return Poll::Ready(None);
         }
-        loop {
-            if let Some((client_seq, pending)) = &mut this.head {
-                let answer = ready!(Pin::new(&mut pending.answer).poll(cx));
-                let result = match this.trading.finish(pending, answer) {
-                    Ok(report) => Answered::Report(report),
-                    Err(error) => Answered::Error(error.into_session_error()),
-                };
-                let response = OrderSessionResponse { client_seq: *client_seq, result: Some(result) };
-                this.unanswered.fetch_sub(1, Ordering::Relaxed);
-                this.head = None;
-                return Poll::Ready(Some(Ok(response)));
+        let all_handed = this.take_handed(cx);
+        if let Poll::Ready((client_seq, answer, started)) = this.lanes.poll(&this.shards, cx) {
+            this.counts.slots.fetch_sub(1, Ordering::Relaxed);
+            if started {
+                this.counts.unanswered.fetch_sub(1, Ordering::Relaxed);
             }
-            match ready!(this.slots.poll_recv(cx)) {
-                Some(Slot::Waiting { client_seq, pending }) => this.head = Some((client_seq, pending)),
-                Some(Slot::Refused { client_seq, error }) => {
-                    let result = Some(Answered::Error(error.into_session_error()));
-                    return Poll::Ready(Some(Ok(OrderSessionResponse { client_seq, result })));
+            let result = Some(match answer {
+                Ok(report) => Answered::Report(report),
+                Err(error) => Answered::Error(error.into_session_error()),
+            });
+            return Poll::Ready(Some(Ok(OrderSessionResponse { client_seq, result })));
+        }
+        if !all_handed || !this.lanes.is_empty() {
+            return Poll::Pending;
+        }
+        this.ended = true;
+        Poll::Ready(this.end.take().map(|error| Err(error.into())))
+    }
+}
+
+impl Lanes {
+    fn push(&mut self, slot: Slot) {
+        match self.lanes.iter_mut().find(|(shard, _)| *shard == slot.shard) {
+            Some((_, lane)) => lane.push_back(slot),
+            None => self.lanes.push((slot.shard, VecDeque::from([slot]))),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|(_, lane)| lane.is_empty())
+    }
+
+    /// The next answer at the head of any lane: the number of its request, and whether a shard had it.
+    fn poll(&mut self, shards: &Shards, cx: &mut Context<'_>) -> Poll<(u64, Result<OrderReport, ApiError>, bool)> {
+        let count = self.lanes.len();
+        for at in (0..count).map(|step| (self.next + step) % count) {
+            let lane = &mut self.lanes[at].1;
+            let Some(head) = lane.front_mut() else { continue };
+            if let Poll::Ready(answer) = head.work.poll(shards, cx) {
+                let (client_seq, started) = (head.client_seq, !matches!(head.work, Work::Refused(_)));
+                lane.pop_front();
+                self.next = (at + 1) % count;
+                return Poll::Ready((client_seq, answer, started));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Work {
+    fn poll(&mut self, shards: &Shards, cx: &mut Context<'_>) -> Poll<Result<OrderReport, ApiError>> {
+        match self {
+            Self::Refused(error) => Poll::Ready(Err(error.clone())),
+            Self::Waiting(pending) => {
+                let door = shards.get(pending.shard).unwrap_or(&shards.all()[0]);
+                poll_pending(door, pending, cx)
+            }
+            Self::Everywhere(started, answers) => {
+                while let Some(of_one) = started.get_mut(answers.len()) {
+                    let door = &shards.all()[answers.len()];
+                    answers.push(match of_one {
+                        Ok(pending) => ready!(poll_pending(door, pending, cx)),
+                        Err(error) => Err(error.clone()),
+                    });
                 }
-                Some(Slot::End(error)) => {
-                    this.ended = true;
-                    return Poll::Ready(Some(Err(error.into())));
-                }
-                None => {
-                    this.ended = true;
-                    return Poll::Ready(None);
-                }
+                Poll::Ready(mass_cancel::merge(std::mem::take(answers)))
             }
         }
     }
+}
+
+fn poll_pending(door: &Trading, pending: &mut Pending, cx: &mut Context<'_>) -> Poll<Result<OrderReport, ApiError>> {
+    let answer = ready!(Pin::new(&mut pending.answer).poll(cx));
+    Poll::Ready(door.finish(pending, answer))
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use types::{ClientOrderId, Command, OrderStatus, ShardId};
+use types::{ClientOrderId, Command, OrderStatus, ShardId, Symbol};
+use wire::convert::InstrumentLookup;
 use wire::pb::orders::v1::OrderReport;
 use wire::status::{ApiError, ErrorCode};
 
@@ -27,12 +28,18 @@ pub(crate) struct Trading {
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) answer: oneshot::Receiver<Result<Answer, ApiError>>,
+    pub(crate) shard: ShardId,
     operation: Operation,
     client_order_id: Option<ClientOrderId>,
     received: Instant,
 }
 
 impl Trading {
+    /// Whether the shard has the instrument, as far as this engine knows.
+    pub(crate) fn has(&self, symbol: &Symbol) -> bool {
+        self.admission.published().instrument_id(symbol).is_some()
+    }
+
     /// Decodes a request and hands it to the shard.
     pub(crate) fn start(
         &self,
@@ -43,7 +50,7 @@ impl Trading {
         let started = decode(self.admission.published()).and_then(|command| {
             let answer = self.admission.execute(command, received)?;
             let client_order_id = command.request().map(|(_, id)| id);
-            Ok(Pending { answer, operation, client_order_id, received })
+            Ok(Pending { answer, shard: self.shard, operation, client_order_id, received })
         });
         if let Err(error) = &started {
             self.record(operation, outcome_of_error(error), received.elapsed());

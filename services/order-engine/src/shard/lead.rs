@@ -52,7 +52,7 @@ impl Shard {
             Order::Lead { epoch, config } => {
                 self.granted = epoch;
                 self.close("the engine is recovering");
-                self.component.down("recovering");
+                self.health.settling("recovering");
                 self.journal.reset();
                 self.phase = Phase::Loading { epoch, config };
                 self.journal.read_snapshot();
@@ -145,9 +145,9 @@ impl Shard {
         self.status.journal_reachable.store(true, Ordering::Relaxed);
         self.metrics.leader_epoch.set(gauge(epoch.number));
         self.published.readiness.store(Arc::new(Readiness::Open));
-        self.component.detail("epoch", epoch.number);
+        self.health.detail("epoch", epoch.number);
         // After the door is open: whoever sees the engine ready is let in.
-        self.component.ok();
+        self.health.open();
         tracing::info!(shard = %self.shard, epoch = epoch.number, "serving clients");
     }
 
@@ -166,7 +166,7 @@ impl Shard {
             return;
         };
         self.close("the engine is stopping");
-        self.component.down("draining");
+        self.health.settling("draining");
         self.on_late_commands();
         self.phase = Phase::Draining { epoch };
     }
@@ -190,7 +190,7 @@ impl Shard {
     /// refused; what is in no batch yet never reached the log.
     pub(super) fn stop_leading(&mut self, why: &str, promised: u64) {
         self.close(why);
-        self.component.down(why);
+        self.health.settling(why);
         let unknown = ApiError::unknown_outcome(why);
         for mut batch in self.in_flight.drain(..) {
             self.metrics.unknown.increment(batch.give_up(&unknown));
@@ -229,7 +229,7 @@ impl Shard {
     }
 
     fn close(&self, why: &str) {
-        let closed = Readiness::Closed { why: why.to_owned(), leader: None };
+        let closed = Readiness::Closed { why: why.to_owned() };
         self.published.readiness.store(Arc::new(closed));
     }
 }

@@ -126,12 +126,12 @@ impl Shard {
         if reachable {
             tracing::info!(shard = %self.shard, "the journal answers again");
             self.published.readiness.store(Arc::new(Readiness::Open));
-            self.component.ok();
+            self.health.open();
         } else {
             let why = "the journal does not answer";
             tracing::warn!(shard = %self.shard, "the journal does not answer, no new commands are taken");
             self.published.readiness.store(Arc::new(Readiness::ReadOnly { why: why.to_owned() }));
-            self.component.down(why);
+            self.health.failing(why);
         }
     }
 

@@ -150,6 +150,7 @@ async fn an_engine_that_does_not_lead_answers_unavailable() {
     let rig = Rig::new();
     rig.coordinator.give_to("engine-1");
     let engine = rig.launch().await;
+    engine.settled().await;
     let error = loop {
         let status = engine.orders().submit_order(buy(1, "o", 1000, 1)).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::Unavailable);

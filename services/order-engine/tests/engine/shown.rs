@@ -5,7 +5,7 @@ use crate::support::{Engine, Rig};
 
 /// Returns when the engine says that it is so far with leading.
 async fn stands(engine: &Engine, state: &str) {
-    while engine.detail("leadership").as_deref() != Some(state) {
+    while engine.detail("leadership-0").as_deref() != Some(state) {
         tokio::task::yield_now().await;
     }
 }

@@ -2,6 +2,7 @@
 
 use order_engine::{Config, Deps};
 use service_kit::{Components, MemoryAccounts, NodeContext, Service, ServiceError, Shutdown};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::{Channel, Server};
@@ -14,6 +15,9 @@ use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::transport::{ClientOptions, PEER_MESSAGE_LIMIT, connect, in_process, server_settings};
 
 use super::{Coordinator, Voter};
+
+/// Pause before an engine is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// What outlives an engine.
 pub(crate) struct Rig {
@@ -53,8 +57,8 @@ impl Rig {
         let consensus = ConsensusServiceServer::new(self.coordinator.clone());
         let context = NodeContext::new("test", vec!["order-engine".to_owned()], std::env::temp_dir());
         let deps = Deps {
-            journal: vec![serve(Routes::new(journal))],
-            consensus: serve(Routes::new(consensus)),
+            journal: vec![vec![serve(Routes::new(journal))]],
+            consensus: vec![serve(Routes::new(consensus))],
             history: None,
         };
         let engine = order_engine::build(self.config.clone(), deps, &context).await.unwrap();
@@ -68,21 +72,34 @@ impl Rig {
 }
 
 impl Engine {
-    /// Returns when clients are served.
+    /// Returns when it leads every shard and takes orders.
     pub(crate) async fn ready(&self) {
         self.becomes(true).await;
     }
 
-    /// Returns when clients are not served any more.
+    /// Returns when that is over.
     pub(crate) async fn closed(&self) {
         self.becomes(false).await;
     }
 
-    async fn becomes(&self, ready: bool) {
+    /// Returns when it is ready, whoever leads.
+    pub(crate) async fn settled(&self) {
         let mut changes = self.components.changes();
-        while self.components.is_ready() != ready {
+        while !self.components.is_ready() {
             changes.changed().await.unwrap();
         }
+    }
+
+    async fn becomes(&self, open: bool) {
+        while self.is_open() != open {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        let details = self.components.snapshot().components.remove(0).details;
+        let mut states = details.iter().filter(|(key, _)| key.starts_with("state-")).map(|(_, state)| state == "open");
+        states.next().is_some_and(|first| first && states.all(|open| open))
     }
 
     /// A detail of its component.
