@@ -18,6 +18,7 @@ mod entry;
 pub mod leadership;
 mod message;
 mod persistent;
+pub mod placement;
 mod position;
 pub mod proposer;
 #[cfg(test)]

@@ -86,6 +86,8 @@ error_codes! {
     PreconditionFailed = ("PRECONDITION_FAILED", FailedPrecondition, Never),
     /// Somebody else leads the shard.
     LeadershipHeld = ("LEADERSHIP_HELD", FailedPrecondition, Later),
+    /// The shard is not given to this engine now: another one is meant, or an operator forbids it.
+    LeadershipDenied = ("LEADERSHIP_DENIED", FailedPrecondition, Later),
     /// Not offered by this node or version.
     Unsupported = ("UNSUPPORTED", Unimplemented, Never),
     /// The caller is not known.

@@ -179,7 +179,7 @@ impl Leadership {
                 Input::Acquired { epoch, config }
             }
             Answer::NotGiven(error) => {
-                let held = error.code == ErrorCode::LeadershipHeld;
+                let held = matches!(error.code, ErrorCode::LeadershipHeld | ErrorCode::LeadershipDenied);
                 if !self.told && !held {
                     tracing::warn!(shard = %self.shard, %error, "cannot become leader yet, trying again");
                     self.told = true;
