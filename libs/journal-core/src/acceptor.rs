@@ -9,6 +9,7 @@
 
 mod append;
 mod log_index;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -68,6 +69,11 @@ pub enum Input {
     /// The storage was read again: because [`Effect::Reload`] asked for it, or because somebody else may have written
     /// to it.
     Reloaded(Recovered),
+    /// It could not be read again. Everything is answered with a failure until it could ([`Input::Reloaded`]).
+    ReloadFailed {
+        /// Why, for people.
+        reason: String,
+    },
     /// Everything up to `base` is in a snapshot and forgotten by the storage.
     Trim {
         /// Last forgotten entry.
@@ -83,6 +89,8 @@ pub enum PersistError {
         /// The newer epoch.
         promised: Epoch,
     },
+    /// The storage is shared, and is not as it was read last: somebody else wrote. Nothing was written.
+    Moved,
     /// The storage failed; what it holds now is unknown.
     Storage(String),
 }
@@ -103,6 +111,14 @@ pub enum Effect {
         token: u64,
         /// The unit.
         unit: Unit,
+    },
+    /// The storage is shared: ask it whether this epoch is still promised there. Answered like a write; nothing is
+    /// acknowledged by what this process remembers alone (I2).
+    Confirm {
+        /// To be given back.
+        token: u64,
+        /// The epoch.
+        epoch: Epoch,
     },
     /// Answer a caller.
     Reply {
@@ -151,6 +167,10 @@ pub struct Acceptor {
     dubious_from: Option<Seq>,
     commit: Seq,
     state: State,
+    /// Whether other voters write to the same storage.
+    shared: bool,
+    /// Whether the storage was read again since the first waiting append arrived.
+    looked: bool,
     next_token: u64,
     fences: VecDeque<(ClientId, FenceRequest)>,
     appends: VecDeque<(ClientId, AppendRequest)>,
@@ -161,12 +181,13 @@ pub struct Acceptor {
 enum State {
     /// Nothing under way.
     Idle,
-    /// A control state is being written; `grant` waits for it.
-    Promising { token: u64, control: Control, grant: Option<ClientId> },
-    /// A unit is being written; the acks wait for it.
-    Writing { token: u64, epoch: Epoch, acks: Vec<Ack> },
-    /// The storage is being read again.
-    Reloading,
+    /// A control state is being written; `fence` waits for it.
+    Promising { token: u64, control: Control, fence: Option<(ClientId, FenceRequest)> },
+    /// A unit is being written, or an epoch confirmed; the acks wait for it. A shared storage may refuse the unit: then
+    /// the `requests` are looked at again.
+    Writing { token: u64, epoch: Epoch, acks: Vec<Ack>, requests: Vec<(ClientId, AppendRequest)>, synced: bool },
+    /// The storage is being read again; `fence` was promised and waits for what it says.
+    Reloading { fence: Option<(ClientId, FenceRequest)> },
     /// Nothing works any more.
     Broken { reason: String },
 }
@@ -184,6 +205,8 @@ impl Acceptor {
             dubious_from: None,
             commit: Seq(0),
             state: State::Idle,
+            shared: false,
+            looked: false,
             next_token: 1,
             fences: VecDeque::new(),
             appends: VecDeque::new(),
@@ -243,6 +266,7 @@ impl Acceptor {
             Input::Persisted { token } => self.persisted(token, out),
             Input::Failed { token, error } => self.failed(token, error, out),
             Input::Reloaded(recovered) => self.reloaded(recovered, out),
+            Input::ReloadFailed { reason } => self.reload_failed(reason, out),
             Input::Trim { base } => self.trim(base),
         }
         self.pump(out);
@@ -258,10 +282,10 @@ impl Acceptor {
                     let reason = reason.clone();
                     return self.answer_all(&reason, out);
                 }
-                State::Promising { .. } | State::Writing { .. } | State::Reloading => return,
+                State::Promising { .. } | State::Writing { .. } | State::Reloading { .. } => return,
             }
             if let Some((client, request)) = self.fences.pop_front() {
-                self.fence(client, &request, out);
+                self.fence(client, request, out);
             } else if self.appends.is_empty() {
                 return;
             } else {
@@ -276,7 +300,7 @@ impl Acceptor {
         token
     }
 
-    fn fence(&mut self, client: ClientId, request: &FenceRequest, out: &mut Vec<Effect>) {
+    fn fence(&mut self, client: ClientId, request: FenceRequest, out: &mut Vec<Effect>) {
         let reply = |reply, out: &mut Vec<Effect>| reply_fence(client, reply, out);
         if request.shard != self.shard {
             let message = format!("this voter holds shard {}, not {}", self.shard, request.shard);
@@ -297,10 +321,13 @@ impl Acceptor {
             return reply(FenceReply::NotVoter, out);
         }
         if self.control.promised == request.epoch && !newer {
+            if self.shared {
+                return self.reload(Some((client, request)), out);
+            }
             return reply(FenceReply::Granted(self.grant()), out);
         }
         let control = Control { promised: request.epoch, config: config.clone(), ..self.control.clone() };
-        self.promise(control, Some(client), out);
+        self.promise(control, Some((client, request)), out);
     }
 
     /// Whether nothing newer than `epoch` is promised, and its number to nobody else (I1, I2).
@@ -309,11 +336,11 @@ impl Acceptor {
         epoch.number > promised.number || (epoch.number > 0 && epoch == promised)
     }
 
-    fn promise(&mut self, control: Control, grant: Option<ClientId>, out: &mut Vec<Effect>) {
+    fn promise(&mut self, control: Control, fence: Option<(ClientId, FenceRequest)>, out: &mut Vec<Effect>) {
         assert!(control.promised.number >= self.control.promised.number, "I2: a promise is never lowered");
         let token = self.token();
         out.push(Effect::PersistControl { token, control: control.clone() });
-        self.state = State::Promising { token, control, grant };
+        self.state = State::Promising { token, control, fence };
     }
 
     /// Everything this voter ever acknowledged, said in one piece with the grant (I3).
@@ -334,17 +361,20 @@ impl Acceptor {
 
     fn persisted(&mut self, token: u64, out: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Promising { token: expected, control, grant } if expected == token => {
+            State::Promising { token: expected, control, fence } if expected == token => {
                 self.control = control;
-                if let Some(client) = grant {
-                    reply_fence(client, FenceReply::Granted(self.grant()), out);
+                match fence {
+                    // I3: promised first, then read: nobody writes under a lower epoch any more.
+                    Some(fence) if self.shared => self.reload(Some(fence), out),
+                    Some((client, _)) => reply_fence(client, FenceReply::Granted(self.grant()), out),
+                    None => {}
                 }
             }
-            State::Writing { token: expected, epoch, acks } if expected == token => {
+            State::Writing { token: expected, epoch, acks, synced, .. } if expected == token => {
                 self.durable = self.log.tail();
                 // I2: a promise made meanwhile silences what belongs to the older epoch.
                 if self.control.promised == epoch {
-                    self.acknowledge(&acks, true, out);
+                    self.acknowledge(&acks, synced, out);
                 }
             }
             // A write from before the storage was read again.
@@ -359,11 +389,11 @@ impl Acceptor {
         if *expected != token {
             return;
         }
-        let state = std::mem::replace(&mut self.state, State::Reloading);
+        let state = std::mem::replace(&mut self.state, State::Idle);
         match error {
             PersistError::Fenced { promised } => {
                 match state {
-                    State::Promising { grant: Some(client), .. } => {
+                    State::Promising { fence: Some((client, _)), .. } => {
                         reply_fence(client, FenceReply::Refused { promised }, out);
                     }
                     State::Writing { acks, .. } => {
@@ -374,8 +404,9 @@ impl Acceptor {
                     _ => {}
                 }
                 // The index may hold what was never written: it is of no use until it was read again.
-                out.push(Effect::Reload);
+                self.reload(None, out);
             }
+            PersistError::Moved => self.moved(state, out),
             PersistError::Storage(message) => {
                 self.state = state;
                 self.fail(&message, out);
@@ -393,7 +424,7 @@ impl Acceptor {
     /// Answers what waits for the write under way with a failure.
     fn abandon(&mut self, reason: &str, out: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Promising { grant: Some(client), .. } => {
+            State::Promising { fence: Some((client, _)), .. } | State::Reloading { fence: Some((client, _)) } => {
                 reply_fence(client, FenceReply::Failed { message: reason.to_owned() }, out);
             }
             State::Writing { acks, .. } => {
@@ -420,25 +451,6 @@ impl Acceptor {
         self.waiting_bytes = 0;
     }
 
-    fn reloaded(&mut self, recovered: Recovered, out: &mut Vec<Effect>) {
-        self.abandon("the storage was read again before the write was confirmed", out);
-        let same_history = recovered.control.log_id == self.control.log_id;
-        let before = (self.commit, self.log.chain_at(self.commit), self.control.promised);
-        self.load(recovered);
-        if !same_history {
-            return;
-        }
-        let (commit, chain, promised) = before;
-        let kept = commit <= self.log.base().seq || (commit <= self.durable.seq && self.log.chain_at(commit) == chain);
-        if !kept {
-            return self.fail(&format!("I12: the storage no longer holds what was committed up to {commit}"), out);
-        }
-        if self.control.promised.number < promised.number {
-            return self.fail(&format!("I2: the storage forgot the promise of epoch {}", promised.number), out);
-        }
-        self.commit = self.commit.max(commit);
-    }
-
     fn load(&mut self, recovered: Recovered) {
         let Recovered { mut control, tail, epochs, chains, dubious_from } = recovered;
         if tail.epoch.number > control.promised.number {
@@ -446,6 +458,7 @@ impl Acceptor {
         }
         self.me.disk_id = control.disk_id;
         self.commit = control.base.seq;
+        self.looked = true;
         self.log = LogIndex::new(control.base, chains, epochs, tail);
         self.durable = tail;
         self.dubious_from = dubious_from;
@@ -455,11 +468,16 @@ impl Acceptor {
             State::Idle
         };
         self.control = control;
+        self.commit_what_is_final();
     }
 
     /// A snapshot that contains `base` was made of committed entries, so `base` is committed.
     fn trim(&mut self, base: Tail) {
         if base.seq <= self.log.base().seq {
+            return;
+        }
+        if self.shared && base.seq > self.durable.seq {
+            // Somebody else wrote it; the base comes with the entries when the storage is read again.
             return;
         }
         assert_eq!(self.log.chain_at(base.seq), Some(base.chain), "I12: only what stands in the log is trimmed");

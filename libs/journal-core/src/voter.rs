@@ -35,6 +35,12 @@ impl VoterConfig {
             || self.pending.contains(voter)
     }
 
+    /// Whether there is one voter and no change in progress: what it holds needs no other's consent.
+    #[must_use]
+    pub const fn is_single(&self) -> bool {
+        self.current.len() <= 1 && self.pending.is_empty()
+    }
+
     /// Whether the voters for which `has` holds are a majority of the configured ones (I5), and during a change a
     /// majority of the coming ones too (I15). Without a list there is one voter, and this is false: see
     /// [`crate::proposer`], which knows whom it talks to.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use journal_core::{Control, Entry, Recovered, Tail, Unit};
-use types::Seq;
+use types::{Epoch, Seq};
 
 pub use error::StoreError;
 
@@ -33,9 +33,9 @@ pub use error::StoreError;
 /// Call [`Storage::recover`] first. After an error other than [`StoreError::Fenced`], [`StoreError::Mismatch`],
 /// [`StoreError::Invalid`] or [`StoreError::Full`] the outcome of the call is unknown and nothing may be
 /// acknowledged; a file storage then refuses everything until it is opened anew, a database storage until the next
-/// `recover`.
+/// `recover` or `refresh`.
 pub trait Storage: Send {
-    /// Reads and checks everything: at start, and again after somebody else may have written ([`Self::is_shared`]).
+    /// Reads and checks everything, at start.
     ///
     /// A torn last unit (never acknowledged) is cut. The promise returned is the effective one: the persisted one or
     /// the epoch of the last entry, whichever is higher. The first recovery of an empty storage draws its identities.
@@ -44,9 +44,25 @@ pub trait Storage: Send {
     /// [`StoreError::Corrupt`] if something durable is damaged; nothing is changed then.
     fn recover(&mut self) -> Result<Recovered, StoreError>;
 
-    /// Whether other processes may write to the same storage. If so, [`Self::recover`] before granting a fence;
-    /// `persist_control` and `write` refuse with [`StoreError::Mismatch`] when the log is not the one recovered.
+    /// Whether other processes may write to the same storage. If so, `write` refuses with [`StoreError::Mismatch`] when
+    /// the log is not the one read last, `persist_control` when it would undo a newer configuration; a fence is granted
+    /// by what [`Self::refresh`] brings after its promise was persisted; and what is acknowledged without a write is
+    /// [confirmed](Self::confirm) first.
     fn is_shared(&self) -> bool;
+
+    /// Reads what others may have written since. Follows a [`Self::recover`], and resolves a failure as that does.
+    ///
+    /// # Errors
+    /// As for [`Self::recover`].
+    fn refresh(&mut self) -> Result<Recovered, StoreError> {
+        self.recover()
+    }
+
+    /// Makes sure that `epoch` is the promise still, also if others may have made a newer one.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if it is not.
+    fn confirm(&mut self, epoch: Epoch) -> Result<(), StoreError>;
 
     /// Replaces the control record; durable when it returns. A base older than the one already kept is raised to it.
     ///

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use journal_core::{ChainHash, Control, Entry, Recovered, Tail, Unit};
-use types::{LogId, Seq};
+use types::{Epoch, LogId, Seq};
 
 use crate::admission::{Position, Service};
 use crate::replay::Replay;
@@ -158,6 +158,10 @@ impl Storage for MemoryStorage {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn confirm(&mut self, epoch: Epoch) -> Result<(), StoreError> {
+        self.service.position()?.admit_epoch(epoch)
     }
 
     fn persist_control(&mut self, control: &Control) -> Result<(), StoreError> {

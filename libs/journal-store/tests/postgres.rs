@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use journal_core::{Control, Recovered, Tail, Unit};
 use journal_store::conformance::{epoch, truncating, unit};
-use journal_store::postgres::{PostgresStorage, Timeouts};
+use journal_store::postgres::{PostgresLookout, PostgresStorage, Sighting, Timeouts};
 use journal_store::testing::PostgresServer;
 use journal_store::{Storage, StoreError};
 use types::{Seq, ShardId};
@@ -42,14 +42,122 @@ fn a_stale_writer_is_refused_by_the_database() {
     let beside = unit(log_id, epoch(6), &Tail::default(), &[b"beside"]);
     let tail = first.entries[0].tail();
     assert!(matches!(old.write(&beside), Err(StoreError::Mismatch { found }) if found == tail));
-    // A grant must name the end of the log: it is refused until that was read.
+    // A promise holds wherever the log ends; what is granted with it is read afterwards.
     let grant = Control { promised: epoch(6), ..found.control };
-    assert!(matches!(old.persist_control(&grant), Err(StoreError::Mismatch { found }) if found == tail));
-    assert_eq!(old.recover().unwrap().tail, tail);
     old.persist_control(&grant).unwrap();
+    assert_eq!(old.refresh().unwrap().tail, tail);
+    assert!(old.confirm(epoch(6)).is_ok());
+    assert!(matches!(new.confirm(epoch(5)), Err(StoreError::Fenced { promised }) if promised == epoch(6)));
     let second = unit(log_id, epoch(5), &tail, &[b"second"]);
     assert!(matches!(new.write(&second), Err(StoreError::Fenced { promised }) if promised == epoch(6)));
     assert_eq!(server.sql(&url, "SELECT count(*) FROM hivemind_journal.entry"), "1");
+}
+
+/// What one gateway writes, trims and cuts is what the other one reads, whether or not it has to read everything.
+#[test]
+fn what_others_wrote_is_read_again() {
+    let server = PostgresServer::shared();
+    let url = server.database();
+    let (mut one, found) = open(&url);
+    let (mut two, _) = open(&url);
+    let log_id = found.control.log_id;
+    let mut tails = vec![Tail::default()];
+    let last = |tails: &Vec<Tail>| *tails.last().unwrap();
+    for round in 1..=6_u64 {
+        let (writer, reader) = if round % 2 == 0 { (&mut two, &mut one) } else { (&mut one, &mut two) };
+        writer.refresh().unwrap();
+        for text in [&b"a"[..], b"b", b"c"] {
+            let next = unit(log_id, epoch(round), &last(&tails), &[text, text]);
+            writer.write(&next).unwrap();
+            tails.extend(next.entries.iter().map(journal_core::Entry::tail));
+        }
+        if round == 4 {
+            // A place below what the other one knows, and one that it does not know yet.
+            writer.trim(&tails[5]).unwrap();
+            writer.trim(&tails[20]).unwrap();
+            // Already done.
+            reader.trim(&tails[20]).unwrap();
+            assert!(matches!(reader.trim(&Tail { seq: Seq(22), ..tails[21] }), Err(StoreError::Invalid { .. })));
+        }
+        if round == 6 {
+            let next = truncating(log_id, epoch(round), &last(&tails), &[b"x", b"y"]);
+            writer.write(&next).unwrap();
+            tails.truncate(usize::try_from(next.truncate_to.unwrap().0).unwrap() + 1);
+            tails.extend(next.entries.iter().map(journal_core::Entry::tail));
+        }
+        let refreshed = reader.refresh().unwrap();
+        assert_eq!(refreshed.tail, last(&tails), "round {round}");
+        let (_, fresh) = open(&url);
+        assert_eq!(refreshed, fresh, "round {round}");
+        assert_eq!(writer.refresh().unwrap(), fresh, "round {round}");
+    }
+    // Nobody reads below the base; a snapshot sweeps it away.
+    assert!(matches!(one.log().read(Seq(20), Seq(21), 99), Err(StoreError::Trimmed { base: Seq(20) })));
+    one.snapshots().put(&tails[30], b"state").unwrap();
+    assert_eq!(server.sql(&url, "SELECT min(seq) FROM hivemind_journal.entry"), "21");
+    assert_eq!(open(&url).1, two.refresh().unwrap());
+}
+
+/// A database that was put back to an older state: the log known here is not there any more.
+#[test]
+fn a_log_that_went_back_is_read_as_it_is() {
+    let server = PostgresServer::shared();
+    let url = server.database();
+    let (mut storage, found) = open(&url);
+    let log_id = found.control.log_id;
+    let first = unit(log_id, epoch(1), &found.tail, &[b"a"]);
+    storage.write(&first).unwrap();
+    server.sql(&url, "CREATE TABLE old_voter AS SELECT * FROM hivemind_journal.voter");
+    storage.write(&unit(log_id, epoch(1), &first.entries[0].tail(), &[b"b"])).unwrap();
+    server.sql(
+        &url,
+        "DELETE FROM hivemind_journal.entry WHERE seq = 2; DELETE FROM hivemind_journal.voter;
+         INSERT INTO hivemind_journal.voter SELECT * FROM old_voter",
+    );
+    assert_eq!(storage.refresh().unwrap().tail, first.entries[0].tail());
+    // And another entry where one was known.
+    let other = unit(log_id, epoch(2), &first.entries[0].tail(), &[b"c"]);
+    let (mut elsewhere, _) = open(&url);
+    storage.write(&unit(log_id, epoch(1), &first.entries[0].tail(), &[b"b"])).unwrap();
+    server.sql(
+        &url,
+        "DELETE FROM hivemind_journal.entry WHERE seq = 2; DELETE FROM hivemind_journal.voter;
+         INSERT INTO hivemind_journal.voter SELECT * FROM old_voter",
+    );
+    elsewhere.write(&other).unwrap();
+    assert_eq!(storage.refresh().unwrap(), open(&url).1);
+}
+
+#[test]
+fn a_newer_configuration_is_not_undone() {
+    let server = PostgresServer::shared();
+    let url = server.database();
+    let (mut one, found) = open(&url);
+    let (mut two, _) = open(&url);
+    let config = journal_core::VoterConfig { generation: 2, ..Default::default() };
+    two.persist_control(&Control { promised: epoch(1), config: config.clone(), ..found.control }).unwrap();
+    let stale = Control { promised: epoch(2), ..found.control };
+    assert!(matches!(one.persist_control(&stale), Err(StoreError::Mismatch { .. })));
+    assert_eq!(one.refresh().unwrap().control.config, config);
+}
+
+#[test]
+fn a_look_tells_about_all_shards() {
+    let server = PostgresServer::shared();
+    let url = server.database();
+    let shards = [ShardId(0), ShardId(3), ShardId(9)];
+    let (mut storage, found) = open(&url);
+    let mut third = PostgresStorage::connect(&url, shards[1]).unwrap();
+    third.recover().unwrap();
+    let next = unit(found.control.log_id, epoch(7), &found.tail, &[b"a", b"b"]);
+    storage.write(&next).unwrap();
+    storage.trim(&next.entries[0].tail()).unwrap();
+    let mut lookout = PostgresLookout::new(&url, shards, Timeouts::default()).unwrap();
+    let mut seen = lookout.look().unwrap();
+    seen.sort_by_key(|sighting| sighting.shard);
+    let empty = Sighting { shard: shards[1], promised: Default::default(), tail: Seq(0), base: Seq(0), single: true };
+    let first = Sighting { shard: shards[0], promised: epoch(7), tail: Seq(2), base: Seq(1), single: true };
+    assert_eq!(seen, [first, empty]);
 }
 
 #[test]
@@ -147,6 +255,18 @@ const DROP_COMMIT: u8 = 2;
 const DROP_ANSWER_AND_CLOSE: u8 = 3;
 const CLOSED: u8 = 4;
 
+/// Whether there is a message that binds a statement. Each has a letter, and its length in four bytes.
+fn binds(mut messages: &[u8]) -> bool {
+    while let [letter, a, b, c, d, ..] = *messages {
+        if letter == b'B' {
+            return true;
+        }
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        messages = messages.get(1 + length..).unwrap_or_default();
+    }
+    false
+}
+
 /// A way to the server that can lose the commit of the next transaction or its answer.
 fn proxy(target: String) -> (u16, Arc<AtomicU8>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -166,9 +286,13 @@ fn proxy(target: String) -> (u16, Arc<AtomicU8>) {
             let mute = Arc::new(AtomicU8::new(0));
             let muted = Arc::clone(&mute);
             std::thread::spawn(move || {
-                let mut buffer = [0; 65536];
+                let (mut buffer, mut inside) = ([0; 65536], false);
                 while let Ok(count @ 1..) = up.read(&mut buffer) {
-                    if buffer[..count].windows(6).any(|word| word == b"COMMIT") {
+                    let says = |word: &[u8]| buffer[..count].windows(word.len()).any(|found| found == word);
+                    // A statement that is bound and executed outside a transaction is one of its own.
+                    let commits = says(b"COMMIT") || (binds(&buffer[..count]) && !inside);
+                    inside = !commits && (inside || says(b"BEGIN") || says(b"START TRANSACTION"));
+                    if commits {
                         let now = mode.load(Ordering::SeqCst);
                         let next = if now == DROP_ANSWER_AND_CLOSE { CLOSED } else { PASS };
                         match now {

@@ -10,7 +10,6 @@ mod queue;
 mod reads;
 mod run;
 mod sequence;
-mod standby;
 
 use crate::admission::{Permit, Published};
 use crate::config::Config;
@@ -25,7 +24,6 @@ use journal_core::proposer::{Effect, HaltReason, Proposer};
 use lead::Phase;
 use matching::{Level, OrderView, RestoreError};
 use queue::{Batch, Queue};
-use standby::Standby;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -173,10 +171,8 @@ pub(crate) struct Shard {
     in_flight: VecDeque<Batch>,
     /// Effects being carried out; empty between two steps.
     effects: Vec<Effect>,
-    /// When the last order to lead came.
-    ordered: Instant,
-    /// How far this engine is with following the log, while it does not lead.
-    standby: Standby,
+    /// Whether the state comes from a snapshot and this leadership's log alone.
+    state_is_fresh: bool,
     /// Where the state's digest was written last.
     last_state_hash: Seq,
     /// Set when the shard has to stop.
@@ -232,8 +228,7 @@ impl Shard {
             queue: Queue::default(),
             in_flight: VecDeque::new(),
             effects: Vec::new(),
-            ordered: Instant::now(),
-            standby: Standby::default(),
+            state_is_fresh: true,
             last_state_hash: Seq::default(),
             failed: None,
             config,

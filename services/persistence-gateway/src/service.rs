@@ -23,7 +23,7 @@ use wire::transport::{PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
 use crate::config::{Config, ConfigProblem, HistoryDatabase, JournalBackend};
 use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, ShardProgress, sqlite_path};
-use crate::journal::{JournalFailure, JournalHandle, JournalVoter};
+use crate::journal::{JournalFailure, JournalHandle, JournalVoter, Watch};
 use crate::pools::PoolGauge;
 use crate::projector::{Projector, ProjectorOptions};
 use crate::{EXIT_JOURNAL_DAMAGED, EXIT_JOURNAL_FAILED, blocking, journal, projector};
@@ -142,13 +142,14 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceG
         component,
     };
     let mut progress = BTreeMap::new();
+    let watch = watch(&config)?;
     for shard in config.shards.iter().copied().map(ShardId) {
         let (settings, data_dir) = (config.clone(), context.data_dir.clone());
         let opened = move || open_storage(&settings, &data_dir, shard);
         let (storage, recovered) =
             blocking::storage(opened).await.map_err(|source| BuildError::Journal { shard, source })?;
         refuse_a_lost_journal(&config, &context.data_dir, shard, &recovered, &reader).await?;
-        let spawned = journal::spawn(shard, &context.name, storage, recovered)
+        let spawned = journal::spawn(shard, &context.name, storage, recovered, watch.as_ref())
             .map_err(|error| BuildError::System(error.to_string()))?;
         let gauge = Arc::new(PoolGauge::new(format!("history-write-{shard}"), database, 1));
         context.pools.register(Arc::clone(&gauge) as Arc<dyn service_kit::PoolStatus>);
@@ -170,6 +171,17 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceG
     gateway.queries = HistoryQueries::new(reader, progress);
     gateway.component.ok();
     Ok(gateway)
+}
+
+/// Who looks after a journal that other gateways may write to; none for one of our own.
+fn watch(config: &Config) -> Result<Option<Watch>, BuildError> {
+    if config.journal.backend != JournalBackend::Postgres {
+        return Ok(None);
+    }
+    let shards: Vec<ShardId> = config.shards.iter().copied().map(ShardId).collect();
+    let first = shards.first().copied().unwrap_or(ShardId(0));
+    let watch = Watch::spawn(config.database.url.expose(), &shards);
+    watch.map(Some).map_err(|source| BuildError::Journal { shard: first, source })
 }
 
 /// An empty journal beside a history that goes on from another log: a disk that was not mounted, a directory that was

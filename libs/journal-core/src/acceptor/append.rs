@@ -36,6 +36,7 @@ impl Acceptor {
             return reply_append(client, AppendReply::Failed { message }, out);
         }
         self.waiting_bytes += bytes;
+        self.looked &= !self.appends.is_empty();
         self.appends.push_back((client, request));
     }
 
@@ -45,14 +46,17 @@ impl Acceptor {
         let mut unit = Unit { epoch, truncate_to: None, entries: Vec::new() };
         let mut bytes = 0;
         let mut acks = Vec::new();
+        let mut requests = Vec::new();
         while let Some((client, request)) = self.appends.front() {
             let client = *client;
             let size = request.payload_bytes();
             let verdict = self.examine(request);
             let started = !unit.entries.is_empty();
+            let unsure = self.is_unsure(&verdict);
             match &verdict {
                 // What must stand alone or does not fit any more waits for the next unit.
                 Verdict::Promise(_) | Verdict::Broken(_) if started || !acks.is_empty() => break,
+                _ if unsure && (started || !acks.is_empty()) => break,
                 Verdict::Take { truncate_to: Some(_), .. } if started || !acks.is_empty() => break,
                 Verdict::Take { .. } if started && bytes + size > MAX_UNIT_BYTES => break,
                 _ => {}
@@ -61,8 +65,13 @@ impl Acceptor {
                 let control = Control { promised, ..self.control.clone() };
                 return self.promise(control, None, out);
             }
+            if unsure {
+                self.looked = true;
+                return self.reload(None, out);
+            }
             let (_, request) = self.appends.pop_front().expect("looked at above");
             self.waiting_bytes -= size;
+            self.looked = false;
             match verdict {
                 Verdict::Promise(_) => unreachable!("returned above"),
                 Verdict::Answer(reply) => reply_append(client, reply, out),
@@ -72,6 +81,9 @@ impl Acceptor {
                 }
                 Verdict::Take { new_from, truncate_to } => {
                     acks.push(Ack::of(client, &request));
+                    if self.shared {
+                        requests.push((client, request.clone()));
+                    }
                     if let Some(to) = truncate_to {
                         assert!(to >= self.commit, "I12: what is committed is never cut");
                         self.log.truncate(to);
@@ -85,12 +97,19 @@ impl Acceptor {
                 }
             }
         }
-        if unit.entries.is_empty() {
+        let synced = !unit.entries.is_empty();
+        if acks.is_empty() || !(synced || self.shared) {
             return self.acknowledge(&acks, false, out);
         }
         let token = self.token();
-        out.push(Effect::Write { token, unit });
-        self.state = State::Writing { token, epoch, acks };
+        out.push(if synced { Effect::Write { token, unit } } else { Effect::Confirm { token, epoch } });
+        self.state = State::Writing { token, epoch, acks, requests, synced };
+    }
+
+    /// Whether the answer may be another one once a shared storage was read again.
+    fn is_unsure(&self, verdict: &Verdict) -> bool {
+        let by_the_log = matches!(verdict, Verdict::Broken(_) | Verdict::Answer(AppendReply::Mismatch(_)));
+        by_the_log && self.shared && !self.looked
     }
 
     fn examine(&self, request: &AppendRequest) -> Verdict {
@@ -171,6 +190,7 @@ impl Acceptor {
             assert_eq!(ack.epoch, self.control.promised, "I2: only the promised epoch is acknowledged");
             // I10: by what was compared in this request, never by where the log ends.
             self.commit = self.commit.max(ack.commit.min(ack.match_seq));
+            self.commit_what_is_final();
             let Ack { client, epoch, match_seq, sent_us, .. } = *ack;
             reply_append(client, AppendReply::Ok(AppendOk { epoch, match_seq, synced, sent_us }), out);
         }

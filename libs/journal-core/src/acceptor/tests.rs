@@ -1,7 +1,8 @@
 //! Scenarios of one voter.
 //!
 //! Inputs: `fence CLIENT EPOCH [gen G] [log L]`, `append CLIENT EPOCH LOG FROM..TO [commit C]` (entries FROM to TO of
-//! a log; FROM..FROM-1 is a heartbeat), `persisted`, `failed`, `fenced EPOCH`, `reload LOG EPOCH`, `trim LOG SEQ`.
+//! a log; FROM..FROM-1 is a heartbeat), `persisted`, `failed`, `fenced EPOCH`, `moved`, `reload LOG EPOCH`, `unread`,
+//! `trim LOG SEQ`.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +60,8 @@ fn parse(logs: &BTreeMap<String, Vec<Entry>>, token: u64, line: &str) -> Input {
         "persisted" => Input::Persisted { token },
         "failed" => Input::Failed { token, error: PersistError::Storage("input/output error".to_owned()) },
         "fenced" => Input::Failed { token, error: PersistError::Fenced { promised: epoch(words[1]) } },
+        "moved" => Input::Failed { token, error: PersistError::Moved },
+        "unread" => Input::ReloadFailed { reason: "no connection".to_owned() },
         "reload" => Input::Reloaded(recovered(&logs[words[1]], epoch(words[2]).number)),
         "trim" => {
             let seq: usize = words[2].parse().expect("seq");
@@ -85,6 +88,10 @@ fn render(effect: Effect, token: &mut u64) -> String {
             let cut = unit.truncate_to.map_or(String::new(), |to| format!("cut {to} "));
             let (first, last) = (&unit.entries[0], &unit.entries[unit.entries.len() - 1]);
             format!("{cut}write {}..{}", first.seq, last.seq)
+        }
+        Effect::Confirm { token: new, epoch } => {
+            *token = new;
+            format!("confirm {}", show(epoch))
         }
         Effect::Committed { seq } => format!("committed {seq}"),
         Effect::Reload => "reload".to_owned(),
@@ -113,7 +120,10 @@ fn render_reply(reply: Reply) -> String {
 }
 
 fn check(script: &str) {
-    let mut acceptor = Acceptor::new(SHARD, "me", recovered(&[], 0));
+    check_with(Acceptor::new(SHARD, "me", recovered(&[], 0)), script);
+}
+
+fn check_with(mut acceptor: Acceptor, script: &str) {
     let mut token = 0;
     scenario(script, |logs, line| {
         let mut effects = Vec::new();
@@ -121,6 +131,8 @@ fn check(script: &str) {
         effects.into_iter().map(|effect| render(effect, &mut token)).collect()
     });
 }
+
+mod shared;
 
 #[test]
 fn an_epoch_has_one_owner() {

@@ -350,7 +350,9 @@ impl World {
                         }
                     });
                 }
-                acceptor::Effect::Reload => panic!("nobody else writes to these disks"),
+                acceptor::Effect::Reload | acceptor::Effect::Confirm { .. } => {
+                    panic!("nobody else writes to these disks")
+                }
                 acceptor::Effect::Quarantine { reason } => panic!("voter {voter} quarantined: {reason}"),
             }
         }

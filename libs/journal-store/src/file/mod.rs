@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use journal_core::codec::record::{Place, Record};
 use journal_core::{Control, Recovered, Tail, Unit};
-use types::{LogId, Seq};
+use types::{Epoch, LogId, Seq};
 
 use crate::admission::{Position, Service};
 use crate::{LogReader, SnapshotStore, Storage, StoreError};
@@ -291,6 +291,10 @@ impl Storage for FileStorage {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn confirm(&mut self, epoch: Epoch) -> Result<(), StoreError> {
+        self.service.position()?.admit_epoch(epoch)
     }
 
     fn persist_control(&mut self, control: &Control) -> Result<(), StoreError> {

@@ -7,6 +7,8 @@
 //!
 //! Deliberately absent: notification of other writers, and pooling (a shard has one writer).
 
+mod known;
+mod lookout;
 mod reader;
 mod records;
 mod schema;
@@ -17,10 +19,11 @@ mod writer;
 use std::sync::{Arc, Mutex};
 
 use journal_core::{ChainHash, Control, Recovered, Tail, Unit};
-use types::{Seq, ShardId};
+use types::{Epoch, Seq, ShardId};
 
 use crate::admission::{Position, Service};
 use crate::{LogReader, SnapshotStore, Storage, StoreError};
+pub use lookout::{PostgresLookout, Sighting};
 use reader::PostgresReader;
 use session::Session;
 pub use session::Timeouts;
@@ -31,6 +34,8 @@ pub struct PostgresStorage {
     shard: i32,
     session: Session,
     service: Service,
+    /// The log as it was read and written here; none when it has to be read in full.
+    known: Option<Recovered>,
     reader: Arc<PostgresReader>,
     snapshots: Arc<PostgresSnapshots>,
 }
@@ -57,12 +62,19 @@ impl PostgresStorage {
             shard,
             session,
             service: Service::New,
+            known: None,
             reader: Arc::new(PostgresReader { shard, session: Mutex::new(Session::new(url, timeouts)?) }),
             snapshots: Arc::new(PostgresSnapshots {
                 shard,
                 session: Mutex::new(Session::new(url, timeouts.for_snapshots())?),
             }),
         })
+    }
+
+    fn opened(&mut self, recovered: Recovered) -> Recovered {
+        self.service = Service::Open(Box::new(Position::of(&recovered)));
+        self.known = Some(recovered.clone());
+        recovered
     }
 
     fn chain_at(&mut self, seq: Seq) -> Result<Option<ChainHash>, StoreError> {
@@ -77,10 +89,25 @@ impl PostgresStorage {
 impl Storage for PostgresStorage {
     fn recover(&mut self) -> Result<Recovered, StoreError> {
         // A failure before this is resolved by reading what the database says now.
-        self.service = Service::New;
+        (self.service, self.known) = (Service::New, None);
         let recovered = writer::recover(&mut self.session, self.shard)?;
-        self.service = Service::Open(Box::new(Position::of(&recovered)));
-        Ok(recovered)
+        Ok(self.opened(recovered))
+    }
+
+    fn refresh(&mut self) -> Result<Recovered, StoreError> {
+        self.service = Service::New;
+        if let Some(known) = &self.known
+            && let Some(recovered) = known::refresh(&mut self.session, self.shard, known)?
+        {
+            return Ok(self.opened(recovered));
+        }
+        self.recover()
+    }
+
+    fn confirm(&mut self, epoch: Epoch) -> Result<(), StoreError> {
+        self.service.position()?;
+        let result = writer::confirm(&mut self.session, self.shard, epoch);
+        self.service.note(result)
     }
 
     fn is_shared(&self) -> bool {
@@ -90,7 +117,7 @@ impl Storage for PostgresStorage {
     fn persist_control(&mut self, control: &Control) -> Result<(), StoreError> {
         let position = self.service.position()?;
         let control = position.admit_control(control)?;
-        let result = writer::persist_control(&mut self.session, self.shard, position, &control);
+        let result = writer::persist_control(&mut self.session, self.shard, &control);
         self.service.note(result)?;
         self.service.set_control(control);
         Ok(())
@@ -109,6 +136,7 @@ impl Storage for PostgresStorage {
         let result = writer::write(&mut self.session, self.shard, position, unit);
         let tail = self.service.note(result)?;
         self.service.set_written(unit.epoch, tail);
+        self.known = self.known.take().and_then(|known| known::extended(known, unit));
         Ok(())
     }
 
@@ -117,11 +145,12 @@ impl Storage for PostgresStorage {
         if base.seq <= control.base.seq {
             return Ok(());
         }
-        if self.chain_at(base.seq)? != Some(base.chain) {
-            return Err(StoreError::invalid(format!("base {} is not an entry of this log", base.seq)));
-        }
+        // By the statement alone: the entry may have been written by somebody else, and never read here.
+        let result = writer::trim(&mut self.session, self.shard, base);
+        self.service.note(result)?;
         control.base = *base;
-        self.persist_control(&control)
+        self.service.set_control(control);
+        Ok(())
     }
 
     fn log(&self) -> Arc<dyn LogReader> {

@@ -3,9 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use journal_core::{ChainHash, Entry};
+use tokio_postgres::types::ToSql;
 use types::Seq;
 
-use super::records::{ENTRY_COLUMNS, entry, signed};
+use super::records::{entries, entry, signed};
 use super::session::{Failure, Session};
 use crate::{LogReader, StoreError};
 
@@ -29,26 +30,29 @@ impl LogReader for PostgresReader {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let shard = self.shard;
         let look = session.run("read entries", async |client, _| {
+            let select_base = client.prepared("SELECT base_seq FROM hivemind_journal.voter WHERE shard = $1").await?;
+            let select_sizes = client
+                .prepared(
+                    "SELECT seq, octet_length(payload) FROM hivemind_journal.entry
+                     WHERE shard = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4",
+                )
+                .await?;
+            let select = client.prepared(entries!("seq BETWEEN $2 AND $3 ORDER BY seq")).await?;
             let transaction = client
                 .build_transaction()
                 .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
                 .read_only(true)
                 .start()
                 .await?;
-            let base = transaction.query_opt("SELECT base_seq FROM hivemind_journal.voter WHERE shard = $1", &[&shard]).await?;
+            let base = transaction.query_opt(&select_base, &[&shard]).await?;
             let base = base.map_or(0, |row| row.get::<_, i64>(0));
             if signed(from.0) <= base {
                 return Ok(Look::Trimmed(base.unsigned_abs()));
             }
             let (mut last, mut bytes, mut taken) = (signed(from.0) - 1, 0_usize, false);
             'sizes: loop {
-                let sizes = transaction
-                    .query(
-                        "SELECT seq, octet_length(payload) FROM hivemind_journal.entry
-                         WHERE shard = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4",
-                        &[&shard, &last, &signed(to.0), &SIZES_PER_QUERY],
-                    )
-                    .await?;
+                let parameters: [&(dyn ToSql + Sync); 4] = [&shard, &last, &signed(to.0), &SIZES_PER_QUERY];
+                let sizes = transaction.query(&select_sizes, &parameters).await?;
                 for row in &sizes {
                     bytes = bytes.saturating_add(usize::try_from(row.get::<_, i32>(1)).unwrap_or(0));
                     if bytes > max_bytes && taken {
@@ -60,10 +64,7 @@ impl LogReader for PostgresReader {
                     break;
                 }
             }
-            let query = format!(
-                "SELECT {ENTRY_COLUMNS} FROM hivemind_journal.entry WHERE shard = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq"
-            );
-            let rows = transaction.query(&query, &[&shard, &signed(from.0), &last]).await?;
+            let rows = transaction.query(&select, &[&shard, &signed(from.0), &last]).await?;
             transaction.commit().await?;
             Ok::<_, Failure>(Look::Entries(rows.iter().map(entry).collect()))
         })?;

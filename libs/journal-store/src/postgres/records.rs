@@ -5,10 +5,18 @@ use journal_core::{ChainHash, Control, Entry, EntryKind, Tail, Voter, VoterConfi
 use tokio_postgres::Row;
 use types::{Epoch, Incarnation, LogId, Seq, Timestamp};
 
-/// The columns of `voter` in the order [`control`] and [`tail`] read them.
-pub(super) const VOTER_COLUMNS: &str = "log_id, disk_id, promised_number, promised_owner, config_generation, \
-     current_gateways, current_disks, pending_gateways, pending_disks, quarantined, base_epoch, base_owner, base_seq, \
-     base_chain, tail_epoch, tail_owner, tail_seq, tail_chain";
+/// Selects the row of a shard in `voter`, with the columns in the order [`control`] and [`tail`] read them.
+macro_rules! voter {
+    ($($rest:literal)?) => {
+        concat!(
+            "SELECT log_id, disk_id, promised_number, promised_owner, config_generation, current_gateways, \
+             current_disks, pending_gateways, pending_disks, quarantined, base_epoch, base_owner, base_seq, base_chain, \
+             tail_epoch, tail_owner, tail_seq, tail_chain FROM hivemind_journal.voter WHERE shard = $1",
+            $(" ", $rest)?
+        )
+    };
+}
+pub(super) use voter;
 
 /// A number as the database stores it. Every number of the journal stays far below the sign bit.
 pub(super) fn signed(value: u64) -> i64 {
@@ -72,8 +80,26 @@ pub(super) fn tail(row: &Row) -> Result<Tail, String> {
     position(row, 14)
 }
 
-/// The columns of `entry` in the order [`entry`] reads them.
-pub(super) const ENTRY_COLUMNS: &str = "epoch, owner, seq, chain, prev_chain, log_id, kind, timestamp_us, payload";
+/// Selects entries of a shard, with the columns in the order [`entry`] reads them.
+macro_rules! entries {
+    ($rest:literal) => {
+        concat!(
+            "SELECT epoch, owner, seq, chain, prev_chain, log_id, kind, timestamp_us, payload
+             FROM hivemind_journal.entry WHERE shard = $1 AND ",
+            $rest
+        )
+    };
+}
+pub(super) use entries;
+
+/// Selects what tells where entries stand, without their content, as [`place`] reads it.
+pub(super) const PLACES: &str = "SELECT epoch, owner, seq, chain, prev_chain, log_id
+     FROM hivemind_journal.entry WHERE shard = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
+
+/// Where an entry stands: itself, the hash before it, its history. Its content is not looked at.
+pub(super) fn place(row: &Row) -> Result<(Tail, ChainHash, LogId), String> {
+    Ok((position(row, 0)?, ChainHash(array(row, 4)?), LogId(id(row, 5)?)))
+}
 
 /// An entry, its own hash checked.
 pub(super) fn entry(row: &Row) -> Result<Entry, String> {

@@ -3,11 +3,13 @@
 //! Deliberately absent: knowledge of what a statement does. Only statements that may be repeated, or whose repetition
 //! recognises the first attempt, come here.
 
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls, Statement};
 
 use crate::StoreError;
 
@@ -42,6 +44,10 @@ const BACK_OFF: Duration = Duration::from_millis(20);
 /// Longest wait between repetitions: a server that is back is noticed within it.
 const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 
+/// How long the server lets a transaction of ours wait for its next statement: a process that was stopped, or whose
+/// network is cut, in the middle of one holds up the other writers of the shard for no longer.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(1);
+
 /// Why an attempt failed.
 pub(crate) enum Failure {
     /// The connection or the server; the next attempt may succeed.
@@ -62,8 +68,9 @@ impl From<tokio_postgres::Error> for Failure {
             };
         };
         let text = format!("{} ({})", answer.message(), answer.code().code());
-        // Connection, resources, operator intervention, serialization, lock not available.
-        let transient = ["08", "53", "57", "40", "55"].iter().any(|class| answer.code().code().starts_with(class));
+        // Connection, a transaction that was left alone, resources, operator intervention, serialization, lock not available.
+        let transient =
+            ["08", "25P03", "53", "57", "40", "55"].iter().any(|class| answer.code().code().starts_with(class));
         // A disk that is full stays full for longer than a call.
         if transient && *answer.code() != SqlState::DISK_FULL { Self::Transient(text) } else { Self::Final(text) }
     }
@@ -79,12 +86,44 @@ fn describe(error: &tokio_postgres::Error) -> String {
     text
 }
 
+/// One connection, and the statements the server has parsed for it.
+pub(crate) struct Connection {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+}
+
+impl Connection {
+    /// A statement that is parsed once for each connection.
+    pub(crate) async fn prepared(&mut self, sql: &'static str) -> Result<Statement, Failure> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
+    }
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
 pub(crate) struct Session {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     config: Config,
     timeouts: Timeouts,
-    client: Option<Client>,
+    client: Option<Connection>,
 }
 
 impl Session {
@@ -94,6 +133,8 @@ impl Session {
         config
             .connect_timeout(timeouts.connect)
             .keepalives_idle(Duration::from_secs(5))
+            // A server that is gone without a word is noticed within the time a statement may take.
+            .tcp_user_timeout(timeouts.statement)
             .application_name("hivemind-journal");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -107,10 +148,15 @@ impl Session {
     pub(crate) fn run<T>(
         &mut self,
         operation: &'static str,
-        mut attempt: impl AsyncFnMut(&mut Client, bool) -> Result<T, Failure>,
+        mut attempt: impl AsyncFnMut(&mut Connection, bool) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let limit = self.timeouts.statement;
         self.run_long(operation, async |client, in_doubt| answer(limit, attempt(client, in_doubt)).await)
+    }
+
+    /// Gives the connection back to the server, for sessions that are used now and then; the next call makes another.
+    pub(crate) fn disconnect(&mut self) {
+        self.client = None;
     }
 
     /// The limit an attempt of [`Self::run_long`] has to set for each of its statements.
@@ -122,7 +168,7 @@ impl Session {
     pub(crate) fn run_long<T>(
         &mut self,
         operation: &'static str,
-        mut attempt: impl AsyncFnMut(&mut Client, bool) -> Result<T, Failure>,
+        mut attempt: impl AsyncFnMut(&mut Connection, bool) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let deadline = Instant::now() + self.timeouts.call;
         let mut wait = BACK_OFF;
@@ -147,14 +193,15 @@ impl Session {
 
     fn once<T>(
         &mut self,
-        attempt: &mut impl AsyncFnMut(&mut Client, bool) -> Result<T, Failure>,
+        attempt: &mut impl AsyncFnMut(&mut Connection, bool) -> Result<T, Failure>,
         in_doubt: &mut bool,
     ) -> Result<T, Failure> {
         let Self { runtime, config, timeouts, client } = self;
         let Some(runtime) = runtime else { return Err(Failure::Final("the session is closed".to_owned())) };
         runtime.block_on(async {
-            if client.as_ref().is_none_or(Client::is_closed) {
-                *client = Some(answer(timeouts.connect, connect(config, timeouts.statement)).await?);
+            if client.as_ref().is_none_or(|client| client.is_closed()) {
+                let fresh = answer(timeouts.connect, connect(config, timeouts.statement)).await?;
+                *client = Some(Connection { client: fresh, statements: HashMap::new() });
             }
             let Some(client) = client else { return Err(Failure::Transient("not connected".to_owned())) };
             let result = attempt(client, *in_doubt).await;
@@ -191,11 +238,11 @@ async fn connect(config: &Config, statement: Duration) -> Result<Client, Failure
             tracing::debug!(error = describe(&error), "database connection ended");
         }
     });
-    let limit = statement.as_millis();
+    let (limit, idle) = (statement.as_millis(), IDLE_IN_TRANSACTION.as_millis());
     // The limits keep the server from holding the shard's row for a peer that is gone, and a server configured to
     // acknowledge before it is durable is overruled (I4).
     let setup = format!(
-        "SET statement_timeout = {limit}; SET lock_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit};
+        "SET statement_timeout = {limit}; SET lock_timeout = {limit}; SET idle_in_transaction_session_timeout = {idle};
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     );
     client.batch_execute(&setup).await?;

@@ -49,7 +49,11 @@ impl SnapshotStore for PostgresSnapshots {
                 .await?;
             transaction.commit().await?;
             Ok(())
-        })
+        })?;
+        // What earlier snapshots made superfluous goes here, on a connection that nobody waits for.
+        let swept = super::writer::sweep(&mut session, shard);
+        session.disconnect();
+        swept
     }
 
     fn latest(&self) -> Result<Option<(Tail, Bytes)>, StoreError> {
@@ -70,6 +74,7 @@ impl SnapshotStore for PostgresSnapshots {
             let Some(row) = row else { break };
             match snapshot(&row) {
                 Ok((at, digest, content)) if digest[..] == digest::of_snapshot(&at, &content) => {
+                    session.disconnect();
                     return Ok(Some((at, content)));
                 }
                 Ok((at, ..)) => damage = Some((at.seq, "the content does not match its digest".to_owned())),

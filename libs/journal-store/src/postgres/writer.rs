@@ -2,19 +2,21 @@
 //! SQL refuses a stale epoch and a log that is not the one this process knows, whatever it believes.
 
 use journal_core::{ChainHash, Control, Entry, Recovered, Tail, Unit, Voter};
-use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use types::{Epoch, Seq};
 
 use super::reader::corrupt;
-use super::records::{ENTRY_COLUMNS, VOTER_COLUMNS, control, entry, signed, tail};
-use super::session::{Failure, Session, answer};
+use super::records::{control, entries, entry, signed, tail, voter};
+use super::session::{Connection, Failure, Session, answer};
 use crate::StoreError;
 use crate::admission::{Position, excludes};
 use crate::replay::Replay;
 
 /// Rows read at once during recovery: few round trips, and at a megabyte each what a process can still hold.
 const RECOVERY_ROWS: i64 = 256;
+
+/// Rows deleted at once: some milliseconds of the server's time.
+const SWEPT_ROWS: i64 = 2_000;
 
 /// How a claim ended.
 enum Claim {
@@ -43,17 +45,13 @@ pub(super) fn recover(session: &mut Session, shard: i32) -> Result<Recovered, St
             &identity,
         );
         answer(limit, insert).await?;
-        let select = format!("SELECT {VOTER_COLUMNS} FROM hivemind_journal.voter WHERE shard = $1 FOR UPDATE");
-        let row = answer(limit, transaction.query_one(&select, &[&shard])).await?;
+        let row = answer(limit, transaction.query_one(voter!("FOR UPDATE"), &[&shard])).await?;
         let (control, recorded) = match (control(&row), tail(&row)) {
             (Ok(control), Ok(tail)) => (control, tail),
             (Err(reason), _) | (_, Err(reason)) => return Ok(Err(corrupt(Seq(0), reason))),
         };
         let mut replay = Replay::new(control);
-        let select = format!(
-            "SELECT {ENTRY_COLUMNS} FROM hivemind_journal.entry WHERE shard = $1 AND seq > $2 ORDER BY seq LIMIT $3"
-        );
-        let select = answer(limit, transaction.prepare(&select)).await?;
+        let select = answer(limit, transaction.prepare(entries!("seq > $2 ORDER BY seq LIMIT $3"))).await?;
         let mut after = -1_i64;
         loop {
             let rows = answer(limit, transaction.query(&select, &[&shard, &after, &RECOVERY_ROWS])).await?;
@@ -91,26 +89,21 @@ pub(super) fn chain_at(session: &mut Session, shard: i32, seq: Seq) -> Result<Op
     Ok(row.and_then(|row| row.get::<_, &[u8]>(0).try_into().ok().map(ChainHash)))
 }
 
-/// Replaces the control columns, and drops entries below the base.
-pub(super) fn persist_control(
-    session: &mut Session,
-    shard: i32,
-    known: &Position,
-    control: &Control,
-) -> Result<(), StoreError> {
+/// Replaces the control columns, unless that would undo what others made newer. A base is only ever raised.
+pub(super) fn persist_control(session: &mut Session, shard: i32, control: &Control) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE hivemind_journal.voter SET log_id = $2, promised_number = $4, promised_owner = $5,
+             config_generation = $6, current_gateways = $7, current_disks = $8, pending_gateways = $9,
+             pending_disks = $10, quarantined = $11
+         WHERE shard = $1 AND (promised_number < $4 OR (promised_number = $4 AND promised_owner = $5))
+             AND config_generation <= $6 AND disk_id = $3 AND (log_id = $2 OR tail_seq = 0)";
     let gateways = |voters: &[Voter]| voters.iter().map(|voter| voter.gateway.clone()).collect::<Vec<_>>();
     let disks = |voters: &[Voter]| voters.iter().map(|voter| voter.disk_id.to_be_bytes().to_vec()).collect::<Vec<_>>();
-    let Control { log_id, disk_id, promised, config, base, quarantined } = control;
+    let Control { log_id, disk_id, promised, config, base: _, quarantined } = control;
     let claim = session.run("persist control", async |client, _| {
-        let transaction = client.transaction().await?;
-        let claimed = transaction
+        let update = client.prepared(UPDATE).await?;
+        let claimed = client
             .execute(
-                "UPDATE hivemind_journal.voter SET log_id = $2, disk_id = $3, promised_number = $4, promised_owner = $5,
-                     config_generation = $6, current_gateways = $7, current_disks = $8, pending_gateways = $9,
-                     pending_disks = $10, quarantined = $11, base_seq = $12, base_epoch = $13, base_owner = $14,
-                     base_chain = $15
-                 WHERE shard = $1 AND (promised_number < $4 OR (promised_number = $4 AND promised_owner = $5))
-                     AND tail_seq = $16 AND tail_chain = $17",
+                &update,
                 &[
                     &shard,
                     &&log_id.0.to_be_bytes()[..],
@@ -123,35 +116,94 @@ pub(super) fn persist_control(
                     &gateways(&config.pending),
                     &disks(&config.pending),
                     &quarantined,
-                    &signed(base.seq.0),
-                    &signed(base.epoch.number),
-                    &&base.epoch.owner.0.to_be_bytes()[..],
-                    &&base.chain.0[..],
-                    &signed(known.tail.seq.0),
-                    &&known.tail.chain.0[..],
                 ],
             )
             .await?;
-        if claimed == 0 {
-            transaction.rollback().await?;
-            return refusal(client, shard, None).await;
-        }
-        if base.seq > known.control.base.seq {
-            transaction
-                .execute(
-                    "DELETE FROM hivemind_journal.entry WHERE shard = $1 AND seq <= $2",
-                    &[&shard, &signed(base.seq.0)],
-                )
-                .await?;
-        }
-        transaction.commit().await?;
-        Ok(Claim::Done)
+        if claimed == 0 { refusal(client, shard, None).await } else { Ok(Claim::Done) }
     })?;
     match claim {
         Claim::Done => Ok(()),
         Claim::Refused { promised, found, .. } => Err(why(promised, found, control.promised)),
     }
 }
+
+/// Makes sure that `epoch` is promised still.
+pub(super) fn confirm(session: &mut Session, shard: i32, epoch: Epoch) -> Result<(), StoreError> {
+    let row = session.run("confirm epoch", async |client, _| {
+        let select = client.prepared(voter!()).await?;
+        Ok(client.query_opt(&select, &[&shard]).await?)
+    })?;
+    let row = row.ok_or_else(|| corrupt(Seq(0), "the shard's row is gone".to_owned()))?;
+    let promised = control(&row).map_err(|reason| corrupt(Seq(0), reason))?.promised;
+    if promised == epoch { Ok(()) } else { Err(StoreError::Fenced { promised }) }
+}
+
+/// Moves the base up to an entry of the log. The entries below stay until [`sweep`].
+pub(super) fn trim(session: &mut Session, shard: i32, base: &Tail) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE hivemind_journal.voter
+         SET base_seq = $2, base_epoch = $3, base_owner = $4, base_chain = $5
+         WHERE shard = $1 AND base_seq < $2 AND tail_seq >= $2 AND EXISTS (
+             SELECT 1 FROM hivemind_journal.entry
+             WHERE shard = $1 AND seq = $2 AND epoch = $3 AND owner = $4 AND chain = $5)";
+    let seq = signed(base.seq.0);
+    let trimmed = session.run("trim", async |client, _| {
+        let update = client.prepared(UPDATE).await?;
+        let owner = base.epoch.owner.0.to_be_bytes();
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&shard, &seq, &signed(base.epoch.number), &&owner[..], &&base.chain.0[..]];
+        if client.execute(&update, &parameters).await? == 1 {
+            return Ok(true);
+        }
+        // Somebody else may have been faster.
+        let select = client.prepared("SELECT base_seq >= $2 FROM hivemind_journal.voter WHERE shard = $1").await?;
+        Ok(client.query_opt(&select, &[&shard, &seq]).await?.is_some_and(|row| row.get(0)))
+    })?;
+    if trimmed { Ok(()) } else { Err(StoreError::invalid(format!("base {} is not an entry of this log", base.seq))) }
+}
+
+/// Deletes what stands below the base, a little at a time: nobody reads it, and no writer waits for it.
+pub(super) fn sweep(session: &mut Session, shard: i32) -> Result<(), StoreError> {
+    const DELETE: &str = "DELETE FROM hivemind_journal.entry WHERE shard = $1
+         AND seq <= (SELECT base_seq FROM hivemind_journal.voter WHERE shard = $1)
+         AND seq < (SELECT min(seq) FROM hivemind_journal.entry WHERE shard = $1) + $2";
+    loop {
+        let gone = session.run("delete trimmed entries", async |client, _| {
+            let delete = client.prepared(DELETE).await?;
+            Ok(client.execute(&delete, &[&shard, &SWEPT_ROWS]).await?)
+        })?;
+        if gone == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Claims the end of the log for a unit, or does not.
+macro_rules! claim {
+    () => {
+        "UPDATE hivemind_journal.voter SET promised_number = $2, promised_owner = $3,
+             tail_seq = $4, tail_epoch = $5, tail_owner = $6, tail_chain = $7
+         WHERE shard = $1 AND (promised_number < $2 OR (promised_number = $2 AND promised_owner = $3))
+             AND log_id = $8 AND tail_seq = $9 AND tail_chain = $10"
+    };
+}
+
+/// One statement, one way to the server and back, one transaction: without a claim there are no rows to add.
+const WRITE: &str = concat!(
+    "WITH claim AS (",
+    claim!(),
+    " RETURNING 1)
+     INSERT INTO hivemind_journal.entry
+         (shard, log_id, seq, epoch, owner, kind, timestamp_us, prev_chain, chain, payload)
+     SELECT $1, $8, u.* FROM unnest($11::bigint[], $12::bigint[], $13::bytea[], $14::smallint[], $15::bigint[],
+         $16::bytea[], $17::bytea[], $18::bytea[]) AS u
+     WHERE EXISTS (SELECT 1 FROM claim)"
+);
+
+/// Adds rows that were claimed by a statement before.
+const INSERT: &str = "INSERT INTO hivemind_journal.entry
+         (shard, log_id, seq, epoch, owner, kind, timestamp_us, prev_chain, chain, payload)
+     SELECT $1, $2, u.* FROM unnest($3::bigint[], $4::bigint[], $5::bytea[], $6::smallint[], $7::bigint[],
+         $8::bytea[], $9::bytea[], $10::bytea[]) AS u";
 
 /// Writes a unit in one transaction and returns the tail it leaves.
 ///
@@ -162,49 +214,45 @@ pub(super) fn write(session: &mut Session, shard: i32, known: &Position, unit: &
         return Err(StoreError::invalid("a unit without entries"));
     };
     let columns = Columns::of(unit);
+    let (owner, tail_owner) = (unit.epoch.owner.0.to_be_bytes(), tail.epoch.owner.0.to_be_bytes());
+    let log_id = known.control.log_id.0.to_be_bytes();
     let claim = session.run("write unit", async |client, in_doubt| {
-        let transaction = client.transaction().await?;
-        let claimed = transaction
-            .execute(
-                "UPDATE hivemind_journal.voter SET promised_number = $2, promised_owner = $3,
-                     tail_seq = $4, tail_epoch = $5, tail_owner = $6, tail_chain = $7
-                 WHERE shard = $1 AND (promised_number < $2 OR (promised_number = $2 AND promised_owner = $3))
-                     AND log_id = $8 AND tail_seq = $9 AND tail_chain = $10",
-                &[
-                    &shard,
-                    &signed(unit.epoch.number),
-                    &&unit.epoch.owner.0.to_be_bytes()[..],
-                    &signed(tail.seq.0),
-                    &signed(tail.epoch.number),
-                    &&tail.epoch.owner.0.to_be_bytes()[..],
-                    &&tail.chain.0[..],
-                    &&known.control.log_id.0.to_be_bytes()[..],
-                    &signed(known.tail.seq.0),
-                    &&known.tail.chain.0[..],
-                ],
-            )
-            .await?;
-        if claimed == 0 {
-            transaction.rollback().await?;
-            return refusal(client, shard, in_doubt.then_some(tail)).await;
-        }
-        if let Some(to) = unit.truncate_to {
-            transaction
-                .execute("DELETE FROM hivemind_journal.entry WHERE shard = $1 AND seq > $2", &[&shard, &signed(to.0)])
-                .await?;
-        }
-        let log_id = known.control.log_id.0.to_be_bytes();
-        transaction
-            .execute(
-                "INSERT INTO hivemind_journal.entry
-                     (shard, log_id, seq, epoch, owner, kind, timestamp_us, prev_chain, chain, payload)
-                 SELECT $1, $2, u.* FROM unnest($3::bigint[], $4::bigint[], $5::bytea[], $6::smallint[], $7::bigint[],
-                     $8::bytea[], $9::bytea[], $10::bytea[]) AS u",
-                &columns.parameters(&shard, &&log_id[..]),
-            )
-            .await?;
-        transaction.commit().await?;
-        Ok(Claim::Done)
+        let numbers = [unit.epoch.number, tail.seq.0, tail.epoch.number, known.tail.seq.0].map(signed);
+        let slices: [&[u8]; 5] = [&owner, &tail_owner, &tail.chain.0, &log_id, &known.tail.chain.0];
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
+            &shard,
+            &numbers[0],
+            &slices[0],
+            &numbers[1],
+            &numbers[2],
+            &slices[1],
+            &slices[2],
+            &slices[3],
+            &numbers[3],
+            &slices[4],
+        ];
+        let claimed = match unit.truncate_to {
+            None => {
+                parameters.extend(columns.parameters());
+                let write = client.prepared(WRITE).await?;
+                client.execute(&write, &parameters).await? > 0
+            }
+            // The rows to be replaced must be gone before the new ones come: two statements.
+            Some(to) => {
+                let transaction = client.transaction().await?;
+                let claimed = transaction.execute(claim!(), &parameters).await? > 0;
+                if claimed {
+                    let delete = "DELETE FROM hivemind_journal.entry WHERE shard = $1 AND seq > $2";
+                    transaction.execute(delete, &[&shard, &signed(to.0)]).await?;
+                    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&shard, &slices[3]];
+                    parameters.extend(columns.parameters());
+                    transaction.execute(INSERT, &parameters).await?;
+                }
+                transaction.commit().await?;
+                claimed
+            }
+        };
+        if claimed { Ok(Claim::Done) } else { refusal(client, shard, in_doubt.then_some(tail)).await }
     })?;
     match claim {
         Claim::Done | Claim::Refused { written: true, .. } => Ok(tail),
@@ -213,9 +261,8 @@ pub(super) fn write(session: &mut Session, shard: i32, known: &Position, unit: &
 }
 
 /// Looks why a claim was refused, and whether `wanted` stands in the log all the same.
-async fn refusal(client: &Client, shard: i32, wanted: Option<Tail>) -> Result<Claim, Failure> {
-    let select = format!("SELECT {VOTER_COLUMNS} FROM hivemind_journal.voter WHERE shard = $1");
-    let row = client.query_opt(&select, &[&shard]).await?;
+async fn refusal(client: &mut Connection, shard: i32, wanted: Option<Tail>) -> Result<Claim, Failure> {
+    let row = client.query_opt(voter!(), &[&shard]).await?;
     let row = row.ok_or_else(|| Failure::Final("the shard's row is gone".to_owned()))?;
     let (control, found) = control(&row).and_then(|control| Ok((control, tail(&row)?))).map_err(Failure::Final)?;
     let written = match wanted {
@@ -259,18 +306,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn parameters<'b>(&'b self, shard: &'b i32, log_id: &'b &'b [u8]) -> [&'b (dyn ToSql + Sync); 10] {
-        [
-            shard,
-            log_id,
-            &self.seq,
-            &self.epoch,
-            &self.owner,
-            &self.kind,
-            &self.timestamp,
-            &self.prev_chain,
-            &self.chain,
-            &self.payload,
-        ]
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 8] {
+        [&self.seq, &self.epoch, &self.owner, &self.kind, &self.timestamp, &self.prev_chain, &self.chain, &self.payload]
     }
 }

@@ -8,6 +8,5 @@ mod market_data;
 mod recovery;
 mod sessions;
 mod shown;
-mod standby;
 mod support;
 mod trading;

@@ -15,7 +15,8 @@ use tonic::Status;
 use types::{LogId, Seq, ShardId};
 use wire::pb::journal::v1::AppendResponse;
 
-use super::leader::LeaderSight;
+use super::leader::{LeaderSight, Seen};
+use super::watch::{Following, Watch};
 
 /// Messages that may wait for the writer thread: a leader keeps at most 64 appends under way, and a handful of
 /// engines, old and new, may talk at one time. Beyond that somebody misbehaves.
@@ -27,11 +28,32 @@ pub(super) const REPLIES: usize = 512;
 
 /// What the writer thread is told.
 pub(super) enum Message {
-    Fence { request: FenceRequest, reply: oneshot::Sender<FenceReply> },
-    Open { stream: ClientId, replies: mpsc::Sender<Result<AppendResponse, Status>> },
-    Append { stream: ClientId, request: AppendRequest, arrived: Instant },
-    Close { stream: ClientId },
-    Trim { base: Tail, done: oneshot::Sender<Result<(), String>> },
+    Fence {
+        request: FenceRequest,
+        reply: oneshot::Sender<FenceReply>,
+    },
+    Open {
+        stream: ClientId,
+        replies: mpsc::Sender<Result<AppendResponse, Status>>,
+    },
+    Append {
+        stream: ClientId,
+        request: AppendRequest,
+        arrived: Instant,
+    },
+    Close {
+        stream: ClientId,
+    },
+    Trim {
+        base: Tail,
+        done: oneshot::Sender<Result<(), String>>,
+    },
+    /// A shared storage was seen to be at this point: read it again if that is news.
+    Seen {
+        promised: u64,
+        tail: Seq,
+        base: Seq,
+    },
     Stop,
 }
 
@@ -51,13 +73,15 @@ pub enum QueueError {
 pub struct JournalHandle {
     pub(super) shard: ShardId,
     pub(super) log_id: LogId,
-    pub(super) queue: SyncSender<Message>,
+    pub(super) queue: Arc<SyncSender<Message>>,
     pub(super) next_client: Arc<AtomicU64>,
     pub(super) commit: watch::Receiver<Seq>,
     pub(super) tail: watch::Receiver<Seq>,
     pub(super) log: Arc<dyn LogReader>,
     pub(super) snapshots: Arc<dyn SnapshotStore>,
     pub(super) sight: LeaderSight,
+    /// Who looks after a shared storage; none for one of our own.
+    pub(super) watch: Option<Watch>,
 }
 
 impl JournalHandle {
@@ -77,6 +101,25 @@ impl JournalHandle {
     #[must_use]
     pub fn commit(&self) -> watch::Receiver<Seq> {
         self.commit.clone()
+    }
+
+    /// From now on what other gateways write is noticed within a tenth of a second, until the result is dropped.
+    #[must_use]
+    pub fn follow(&self) -> Option<Following> {
+        self.watch.as_ref().map(Watch::follow)
+    }
+
+    /// What is seen of the leader. A promise made by another gateway counts: its storage is asked, for a moment.
+    pub(super) async fn leader_seen(&self) -> Seen {
+        self.look().await;
+        self.sight.seen()
+    }
+
+    /// Brings what is known of a shared storage up to date, if it answers within a moment.
+    pub(super) async fn look(&self) {
+        if let Some(watch) = &self.watch {
+            watch.look().await;
+        }
     }
 
     /// Reader of the durable entries; its calls block.
@@ -125,14 +168,15 @@ impl JournalHandle {
     }
 
     pub(super) fn append(&self, stream: ClientId, request: AppendRequest) -> Result<(), QueueError> {
-        self.send(Message::Append { stream, request, arrived: Instant::now() })
+        let arrived = Instant::now();
+        self.sight.heard(stream, request.epoch, arrived);
+        self.send(Message::Append { stream, request, arrived })
     }
 
     pub(super) fn close(&self, stream: ClientId) {
-        if self.send(Message::Close { stream }).is_err() {
-            // The writer drops the stream when it finds its receiver gone.
-            self.sight.closed(stream);
-        }
+        self.sight.closed(stream);
+        // If this fails the writer drops the stream when it finds its receiver gone.
+        let _ = self.send(Message::Close { stream });
     }
 
     fn send(&self, message: Message) -> Result<(), QueueError> {

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use journal_core::acceptor::ClientId;
 use types::Epoch;
 
-/// Written by the writer thread, read by LeaderSeen. Clones share it.
+/// Told by the streams and by the writer thread, read by LeaderSeen. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeaderSight(Arc<Mutex<Sight>>);
 
 #[derive(Debug, Default)]
 struct Sight {
     promised: Epoch,
-    /// Last append or heartbeat of the promised epoch.
-    heard: Option<Instant>,
+    /// Newest epoch an append or a heartbeat came from, and when the last one of it came.
+    heard: Option<(Epoch, Instant)>,
     /// Epoch each open stream used last.
     streams: HashMap<ClientId, Epoch>,
 }
@@ -32,19 +32,21 @@ pub(super) struct Seen {
 }
 
 impl LeaderSight {
-    /// An append arrived on a stream.
-    pub(super) fn heard(&self, stream: ClientId, epoch: Epoch, promised: Epoch, at: Instant) {
+    /// An append arrived on a stream. A disk that takes its time is no silence of the leader: this is told on arrival.
+    pub(super) fn heard(&self, stream: ClientId, epoch: Epoch, at: Instant) {
         let mut sight = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sight.streams.insert(stream, epoch);
-        sight.promise(promised);
-        if epoch == promised {
-            sight.heard = Some(at);
+        if sight.heard.is_none_or(|(newest, _)| newest.number <= epoch.number) {
+            sight.heard = Some((epoch, at));
         }
     }
 
-    /// A fence was answered.
+    /// A promise was made, here or by another gateway of the same storage. It is never taken back.
     pub(super) fn promised(&self, promised: Epoch) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).promise(promised);
+        let mut sight = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if promised.number > sight.promised.number {
+            sight.promised = promised;
+        }
     }
 
     /// A stream ended.
@@ -57,16 +59,7 @@ impl LeaderSight {
         Seen {
             epoch: sight.promised,
             stream_open: sight.streams.values().any(|epoch| *epoch == sight.promised),
-            silent: sight.heard.map(|at| at.elapsed()),
-        }
-    }
-}
-
-impl Sight {
-    fn promise(&mut self, promised: Epoch) {
-        if self.promised != promised {
-            self.promised = promised;
-            self.heard = None;
+            silent: sight.heard.filter(|(epoch, _)| *epoch == sight.promised).map(|(_, at)| at.elapsed()),
         }
     }
 }

@@ -7,8 +7,10 @@ mod client;
 mod leader;
 mod read;
 mod service;
+mod watch;
 mod writer;
 
 pub use client::JournalHandle;
 pub use service::JournalVoter;
+pub use watch::{Following, Watch};
 pub use writer::{JournalFailure, Spawned, spawn};

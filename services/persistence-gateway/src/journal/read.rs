@@ -3,7 +3,6 @@
 //! Deliberately absent: caching; readers that matter follow closely and hit the page cache.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use journal_core::{Entry, Tail};
@@ -22,8 +21,6 @@ use crate::blocking;
 const PART: usize = 1 << 20;
 /// Messages made ahead of a reader.
 pub(super) const AHEAD: usize = 2;
-/// A shared log may grow without this process knowing: followers look again after this long.
-const SHARED_POLL: Duration = Duration::from_millis(200);
 
 /// A checked read.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +76,10 @@ async fn send_entries(
     range: Range,
     out: &mpsc::Sender<Result<pb::ReadResponse, Status>>,
 ) -> Result<(), ApiError> {
+    let following = if range.follow { journal.follow() } else { None };
+    if following.is_none() && range.committed_only {
+        journal.look().await;
+    }
     let mut commit = journal.commit();
     let mut tail = journal.tail.clone();
     let mut from = range.from;
@@ -104,9 +105,8 @@ async fn send_entries(
             }
             let news = if range.committed_only { &mut commit } else { &mut tail };
             tokio::select! {
-                changed = tokio::time::timeout(SHARED_POLL, news.changed()) => {
-                    // A timeout is only a reason to look again.
-                    if let Ok(Err(_)) = changed {
+                changed = news.changed() => {
+                    if changed.is_err() {
                         return Err(ApiError::shutting_down());
                     }
                 }

@@ -107,7 +107,7 @@ impl JournalService for JournalVoter {
         let request = request.get_ref();
         let (log_id, shard) = convert::log_of_shard(&request.log_id, request.shard)?;
         let journal = self.log(log_id, shard)?;
-        let seen = journal.sight.seen();
+        let seen = journal.leader_seen().await;
         Ok(Response::new(pb::LeaderSeenResponse {
             epoch: Some(convert::epoch_to_pb(seen.epoch)),
             stream_open: seen.stream_open,

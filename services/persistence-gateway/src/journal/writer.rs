@@ -21,6 +21,7 @@ use wire::pb::journal::v1::AppendResponse;
 
 use super::client::{JournalHandle, Message, QUEUE};
 use super::leader::LeaderSight;
+use super::watch::Watch;
 use crate::metrics::{JournalMetrics, gauge, seconds};
 
 /// Appends whose arrival is remembered for the latency histogram; more are not under way at one time.
@@ -52,7 +53,35 @@ pub struct Spawned {
     pub ended: oneshot::Receiver<Result<(), JournalFailure>>,
 }
 
-/// Starts the writer thread of a shard over a storage that was just recovered.
+/// What everybody may know of a shard's journal: told by its writer thread and, of a shared storage, by its watch.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) commit: watch::Sender<Seq>,
+    pub(super) tail: watch::Sender<Seq>,
+    pub(super) sight: LeaderSight,
+}
+
+impl Published {
+    /// Takes a committed seq; one that is older than what is known changes nothing.
+    pub(super) fn committed(&self, seq: Seq) {
+        raise(&self.commit, seq);
+    }
+
+    /// Takes the end of a log that only grows.
+    pub(super) fn grown(&self, tail: Seq) {
+        raise(&self.tail, tail);
+    }
+}
+
+fn raise(known: &watch::Sender<Seq>, seq: Seq) {
+    known.send_if_modified(|known| {
+        let news = seq > *known;
+        *known = seq.max(*known);
+        news
+    });
+}
+
+/// Starts the writer thread of a shard over a storage that was just recovered. `watch` looks after a shared one.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -61,13 +90,23 @@ pub fn spawn(
     gateway: &str,
     storage: Box<dyn Storage>,
     recovered: Recovered,
+    watch: Option<&Watch>,
 ) -> std::io::Result<Spawned> {
     let (queue, inbox) = sync_channel(QUEUE);
-    let acceptor = Acceptor::new(shard, gateway, recovered);
+    let queue = Arc::new(queue);
+    let shared = storage.is_shared();
+    let mut acceptor = Acceptor::new(shard, gateway, recovered);
+    if shared {
+        acceptor = acceptor.sharing();
+    }
     let (commit, commit_seen) = watch::channel(acceptor.commit());
     let (tail, tail_seen) = watch::channel(acceptor.tail().seq);
     let sight = LeaderSight::default();
     sight.promised(acceptor.promised());
+    let published = Arc::new(Published { commit, tail, sight: sight.clone() });
+    if let Some(watch) = watch {
+        watch.add(shard, &published, &queue);
+    }
     let handle = JournalHandle {
         shard,
         log_id: acceptor.log_id(),
@@ -77,11 +116,12 @@ pub fn spawn(
         tail: tail_seen,
         log: storage.log(),
         snapshots: storage.snapshots(),
-        sight: sight.clone(),
+        sight,
+        watch: watch.cloned(),
     };
     let writer = Writer {
         shard,
-        shared: storage.is_shared(),
+        shared,
         storage,
         acceptor,
         inbox,
@@ -94,9 +134,7 @@ pub fn spawn(
         next_fence: u64::MAX / 2,
         arrivals: VecDeque::new(),
         last_sync: Duration::ZERO,
-        commit,
-        tail,
-        sight,
+        published,
         reload_at: None,
         storage_failed: false,
         unsettled: false,
@@ -130,9 +168,7 @@ struct Writer {
     /// Appends with entries that were not answered yet.
     arrivals: VecDeque<Arrival>,
     last_sync: Duration,
-    commit: watch::Sender<Seq>,
-    tail: watch::Sender<Seq>,
-    sight: LeaderSight,
+    published: Arc<Published>,
     /// When a storage that failed is to be read again.
     reload_at: Option<Instant>,
     storage_failed: bool,
@@ -210,20 +246,14 @@ impl Writer {
     /// Whether a message has to wait until no write is under way.
     fn must_wait(&self, message: &Message) -> bool {
         match message {
-            Message::Fence { .. } => self.shared,
-            Message::Trim { .. } | Message::Stop => true,
-            Message::Open { .. } | Message::Append { .. } | Message::Close { .. } => false,
+            Message::Trim { .. } | Message::Seen { .. } | Message::Stop => true,
+            Message::Fence { .. } | Message::Open { .. } | Message::Append { .. } | Message::Close { .. } => false,
         }
     }
 
     fn take(&mut self, message: Message) -> Step {
         match message {
             Message::Fence { request, reply } => {
-                if self.shared && !self.reload() {
-                    let message = "the journal's database cannot be read".to_owned();
-                    drop(reply.send(FenceReply::Failed { message }));
-                    return Ok(());
-                }
                 let client = ClientId(self.next_fence);
                 self.next_fence += 1;
                 self.fences.insert(client, reply);
@@ -233,14 +263,12 @@ impl Writer {
                 self.streams.insert(stream, replies);
             }
             Message::Append { stream, request, arrived } => {
-                let epoch = request.epoch;
                 if let Some(last) = request.entries.last()
                     && self.arrivals.len() < ARRIVALS
                 {
                     self.arrivals.push_back(Arrival { stream, last: last.seq, arrived });
                 }
                 self.step(Input::Append { client: stream, request });
-                self.sight.heard(stream, epoch, self.acceptor.promised(), arrived);
             }
             Message::Close { stream } => self.closing.push(stream),
             Message::Trim { base, done } => {
@@ -257,6 +285,14 @@ impl Writer {
                     self.step(Input::Trim { base });
                 }
                 drop(done.send(trimmed.map_err(|error| error.to_string())));
+            }
+            Message::Seen { promised, tail, base } => {
+                // What is behind: a later fence or leader finds this gateway up to date.
+                let (known, log) = (self.acceptor.promised(), self.acceptor.tail());
+                let news = promised > known.number || tail > log.seq || base > self.acceptor.control().base.seq;
+                if news && self.reload_at.is_none() {
+                    self.reload();
+                }
             }
             Message::Stop => {}
         }
@@ -275,7 +311,11 @@ impl Writer {
                 Effect::PersistControl { token, control } => {
                     let result = self.storage.persist_control(&control);
                     self.persisted(token, result);
-                    self.sight.promised(self.acceptor.promised());
+                    self.published.sight.promised(self.acceptor.promised());
+                }
+                Effect::Confirm { token, epoch } => {
+                    let result = self.storage.confirm(epoch);
+                    self.persisted(token, result);
                 }
                 Effect::Write { token, unit } => {
                     let started = Instant::now();
@@ -286,10 +326,10 @@ impl Writer {
                     self.metrics.unit_entries.record(gauge(unit.entries.len() as u64));
                     self.take_what_waits()?;
                     self.persisted(token, result);
-                    self.tail.send_replace(self.acceptor.tail().seq);
+                    self.tell_tail();
                 }
                 Effect::Reply { client, reply: Reply::Fence(reply) } => {
-                    self.sight.promised(self.acceptor.promised());
+                    self.published.sight.promised(self.acceptor.promised());
                     if let Some(waiting) = self.fences.remove(&client) {
                         // The caller may have given up.
                         drop(waiting.send(reply));
@@ -298,18 +338,16 @@ impl Writer {
                 Effect::Reply { client, reply: Reply::Append(reply) } => self.answer(client, reply),
                 Effect::Committed { seq } => {
                     self.metrics.commit_seq.set(gauge(seq.0));
-                    self.commit.send_replace(seq);
+                    self.published.committed(seq);
                 }
-                Effect::Reload => {
-                    // If it fails it is tried again.
-                    self.reload();
-                }
+                // If it fails it is tried again.
+                Effect::Reload => self.reload(),
                 Effect::Quarantine { reason } => self.give_up(reason)?,
             }
         }
         for stream in std::mem::take(&mut self.closing) {
             self.streams.remove(&stream);
-            self.sight.closed(stream);
+            self.published.sight.closed(stream);
             self.arrivals.retain(|waiting| waiting.stream != stream);
         }
         Ok(())
@@ -332,6 +370,7 @@ impl Writer {
         let error = match result {
             Ok(()) => return self.step(Input::Persisted { token }),
             Err(StoreError::Fenced { promised }) => PersistError::Fenced { promised },
+            Err(StoreError::Mismatch { .. }) if self.shared => PersistError::Moved,
             Err(error) => {
                 tracing::error!(shard = %self.shard, %error, "journal write failed");
                 self.metrics.errors.increment(1);
@@ -365,7 +404,7 @@ impl Writer {
                 tracing::warn!(shard = %self.shard, "append stream closed: its answers are not read");
             }
             self.streams.remove(&stream);
-            self.sight.closed(stream);
+            self.published.sight.closed(stream);
         }
     }
 
@@ -407,17 +446,26 @@ impl Writer {
         self.reload_at.get_or_insert_with(|| Instant::now() + RELOAD_PAUSE);
     }
 
-    /// Reads a shared storage again; whether that succeeded.
-    fn reload(&mut self) -> bool {
-        match self.storage.recover() {
+    fn tell_tail(&self) {
+        let tail = self.acceptor.tail().seq;
+        if self.shared {
+            self.published.grown(tail);
+        } else {
+            self.published.tail.send_replace(tail);
+        }
+    }
+
+    /// Reads a shared storage again.
+    fn reload(&mut self) {
+        match self.storage.refresh() {
             Ok(recovered) => {
                 if self.reload_at.take().is_some() {
                     tracing::info!(shard = %self.shard, tail = %recovered.tail.seq, "journal read again");
                 }
                 self.storage_failed = false;
                 self.step(Input::Reloaded(recovered));
-                self.tail.send_replace(self.acceptor.tail().seq);
-                true
+                self.published.sight.promised(self.acceptor.promised());
+                self.tell_tail();
             }
             Err(error) => {
                 if self.reload_at.is_none() {
@@ -425,7 +473,7 @@ impl Writer {
                 }
                 self.metrics.errors.increment(1);
                 self.reload_at = Some(Instant::now() + RELOAD_PAUSE);
-                false
+                self.step(Input::ReloadFailed { reason: format!("the journal's database cannot be read: {error}") });
             }
         }
     }

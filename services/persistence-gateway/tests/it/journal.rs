@@ -161,7 +161,7 @@ async fn a_failed_write_is_told_and_ends_the_journal() {
     let disk = MemoryDisk::new();
     let mut storage = MemoryStorage::open(&disk);
     let recovered = storage.recover().unwrap();
-    let spawned = journal::spawn(crate::support::SHARD, "g0", Box::new(storage), recovered).unwrap();
+    let spawned = journal::spawn(crate::support::SHARD, "g0", Box::new(storage), recovered, None).unwrap();
     let voter = JournalVoter::new([(crate::support::SHARD, spawned.handle)].into());
     let (dial, listener) = wire::transport::in_process();
     let server = Server::builder().add_service(JournalServiceServer::new(voter)).serve_with_incoming(listener);

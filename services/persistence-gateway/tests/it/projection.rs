@@ -261,7 +261,7 @@ async fn two_projectors_of_one_history_write_each_entry_once() {
         let disk = MemoryDisk::new();
         let mut storage = MemoryStorage::open(&disk);
         let recovered = storage.recover().unwrap();
-        let spawned = persistence_gateway::journal::spawn(SHARD, "g0", Box::new(storage), recovered).unwrap();
+        let spawned = persistence_gateway::journal::spawn(SHARD, "g0", Box::new(storage), recovered, None).unwrap();
         let components = service_kit::Components::new();
         let mut projectors = Vec::new();
         for name in ["a", "b"] {

@@ -1,12 +1,15 @@
 //! Gateways in front of one journal in PostgreSQL.
 
 use std::path::Path;
+use std::time::Duration;
 
 use journal_core::{AppendReply, FenceReply};
 use journal_store::testing::PostgresServer;
 use persistence_gateway::config::JournalBackend;
 use persistence_gateway::{Config, VerifyOptions, verify};
 use service_kit::Condition;
+use wire::convert;
+use wire::pb::journal::v1::{LeaderSeenRequest, LeaderSeenResponse, ReadRequest};
 
 use crate::support::{Gateway, Leader, START, commands, epoch, fence, with_postgres};
 
@@ -14,6 +17,10 @@ fn shared(url: &str) -> Config {
     let mut config = with_postgres(url.to_owned());
     config.journal.backend = JournalBackend::Postgres;
     config
+}
+
+async fn leader_seen(gateway: &Gateway) -> LeaderSeenResponse {
+    gateway.journal().leader_seen(LeaderSeenRequest::default()).await.unwrap().into_inner()
 }
 
 fn assert_verified(config: &Config, data_dir: &Path, end: u64) {
@@ -46,6 +53,93 @@ async fn a_leader_behind_another_gateway_fences_by_the_database() {
     one.stop().await;
     two.stop().await;
     assert_verified(&shared(&url), dir.path(), new.tail.seq.0);
+}
+
+/// I2: what one gateway granted, the other one knows before it answers anybody: entries, signs of life, LeaderSeen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promise_of_one_gateway_binds_the_other() {
+    let url = PostgresServer::shared().database();
+    let dir = tempfile::tempdir().unwrap();
+    let one = Gateway::start(shared(&url), dir.path()).await;
+    let two = Gateway::start(shared(&url), dir.path()).await;
+    let mut old = Leader::elect(&one, 1, START).await;
+    old.apply(&commands(43, 80)).await;
+    let seen = leader_seen(&one).await;
+    assert!(seen.stream_open && seen.silent_ms < 60_000, "{seen:?}");
+    let seen = leader_seen(&two).await;
+    assert_eq!((convert::epoch("epoch", seen.epoch.as_ref()).unwrap(), seen.commit_seq), (epoch(1), old.tail.seq.0));
+    assert!(!seen.stream_open && seen.silent_ms == u64::MAX, "{seen:?}");
+
+    let FenceReply::Granted(granted) = fence(&two, epoch(2)).await else { panic!("not granted") };
+    assert_eq!((granted.last, granted.commit), (old.tail, old.tail.seq));
+    // Nobody has told the first gateway; it asks its database.
+    let seen = leader_seen(&one).await;
+    assert_eq!(convert::epoch("epoch", seen.epoch.as_ref()).unwrap(), epoch(2));
+    assert!(!seen.stream_open && seen.silent_ms == u64::MAX, "{seen:?}");
+    // A sign of life is a question too: whoever was deposed must not be told that it leads (reads rest on that).
+    let reply = old.try_append(Vec::new()).await;
+    assert!(matches!(reply, AppendReply::Refused { promised } if promised == epoch(2)), "{reply:?}");
+    assert!(matches!(fence(&one, epoch(1)).await, FenceReply::Refused { promised } if promised == epoch(2)));
+    one.stop().await;
+    two.stop().await;
+}
+
+/// A leader that loses its gateway goes on through another one, with what it does not know the fate of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_changes_its_gateway() {
+    let url = PostgresServer::shared().database();
+    let dir = tempfile::tempdir().unwrap();
+    let gateways = [Gateway::start(shared(&url), dir.path()).await, Gateway::start(shared(&url), dir.path()).await];
+    let mut leader = Leader::elect(&gateways[0], 1, START).await;
+    let commands = commands(44, 640);
+    for (round, part) in commands.chunks(64).enumerate() {
+        let before = leader.tail;
+        let entries: Vec<_> = part.chunks(8).map(|commands| leader.batch(commands)).collect();
+        // Written through the one, perhaps; the answer is not waited for.
+        leader.send(before.seq, before.chain, entries.clone()).await;
+        leader.move_to(&gateways[(round + 1) % 2]).await;
+        leader.append(entries).await;
+    }
+    for gateway in gateways {
+        gateway.stop().await;
+    }
+    assert_verified(&shared(&url), dir.path(), leader.tail.seq.0);
+}
+
+/// What is written through one gateway is read through the other, without anybody telling it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn committed_entries_are_followed_through_another_gateway() {
+    let url = PostgresServer::shared().database();
+    let dir = tempfile::tempdir().unwrap();
+    let one = Gateway::start(shared(&url), dir.path()).await;
+    let two = Gateway::start(shared(&url), dir.path()).await;
+    let mut leader = Leader::elect(&one, 1, START).await;
+    let request = ReadRequest { from_seq: 1, committed_only: true, follow: true, ..ReadRequest::default() };
+    let mut parts = two.journal().read(request.clone()).await.unwrap().into_inner();
+    let mut direct = one.journal().read(request).await.unwrap().into_inner();
+    let (mut next, mut next_direct) = (1, 1);
+    for part in commands(45, 400).chunks(40) {
+        let entry = leader.batch(part);
+        // Not told to be committed by the leader: with one voter, durable is committed.
+        let reply = leader.try_append(vec![entry]).await;
+        assert!(matches!(reply, AppendReply::Ok(_)), "{reply:?}");
+        for (parts, next) in [(&mut parts, &mut next), (&mut direct, &mut next_direct)] {
+            while *next <= leader.tail.seq.0 {
+                let part = tokio::time::timeout(Duration::from_secs(60), parts.message()).await.unwrap();
+                for entry in part.unwrap().unwrap().entries {
+                    assert_eq!(entry.seq, *next);
+                    *next += 1;
+                }
+            }
+        }
+    }
+    // And a look at what there is, without waiting for more.
+    let request = ReadRequest { from_seq: leader.tail.seq.0, committed_only: true, ..ReadRequest::default() };
+    let reply = two.journal().read(request).await.unwrap().into_inner().message().await.unwrap().unwrap();
+    assert_eq!((reply.entries.len(), reply.commit_seq), (1, leader.tail.seq.0));
+    drop((parts, direct));
+    one.stop().await;
+    two.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

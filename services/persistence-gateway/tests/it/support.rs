@@ -137,6 +137,13 @@ impl Leader {
         leader
     }
 
+    /// Goes on over another gateway. What was sent and not answered is in doubt.
+    pub(crate) async fn move_to(&mut self, gateway: &Gateway) {
+        let (requests, sent) = mpsc::channel(64);
+        self.replies = gateway.journal().append(ReceiverStream::new(sent)).await.unwrap().into_inner();
+        self.requests = requests;
+    }
+
     pub(crate) fn seal(&mut self, kind: EntryKind, payload: Bytes) -> Entry {
         self.now += 1_000;
         let (seq, now) = (self.tail.seq.next(), Timestamp(self.now));

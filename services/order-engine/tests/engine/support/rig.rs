@@ -139,12 +139,13 @@ impl Engine {
 
     /// The error it ends with by itself.
     pub(crate) async fn fails(mut self) -> ServiceError {
-        let mut changes = self.components.changes();
+        let Self { components, run, .. } = &mut self;
+        let mut changes = components.changes();
         loop {
             tokio::select! {
                 biased;
-                ended = &mut self.run => return ended.unwrap().unwrap_err(),
-                _ = changes.changed() => assert!(!self.is_open(), "it serves clients instead"),
+                ended = &mut *run => return ended.unwrap().unwrap_err(),
+                _ = changes.changed() => assert!(!components.is_ready(), "it serves clients instead"),
             }
         }
     }
