@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use tonic::transport::Channel;
-use wire::transport::{Address, ClientOptions, connect};
+use wire::transport::{Address, Channel, ClientOptions, connect};
 
 use crate::ports;
 

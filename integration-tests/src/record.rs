@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tokio::sync::watch;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::history::v1::{GetHistoryStatusRequest, HistoricalOrder, ListOrdersRequest};
 use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::pb::orders::v1::{OrderReport, OrderStatus, Place};
+use wire::transport::Channel;
 
 use crate::requests::{Requests, identity};
 

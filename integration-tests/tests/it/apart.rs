@@ -8,10 +8,10 @@ use integration_tests::node::Node;
 use integration_tests::record::{all_orders, settle, wait_projected};
 use integration_tests::requests::Requests;
 use journal_store::testing::PostgresServer;
-use tonic::transport::Channel;
 use wire::pb::marketdata::v1::GetBookRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::orders::v1::OrderReport;
+use wire::transport::Channel;
 
 /// Requests sent to both.
 const REQUESTS: usize = 3_000;

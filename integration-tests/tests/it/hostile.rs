@@ -13,10 +13,10 @@ use rand_chacha::rand_core::SeedableRng;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use wire::pb::marketdata::v1::GetStateDigestRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
+use wire::transport::Channel;
 
 /// Hostile requests in total.
 const REQUESTS: usize = 100_000;
@@ -113,7 +113,7 @@ async fn storm(seed: u64, channel: Channel) -> Result<usize> {
     for _ in 0..REQUESTS / LANES {
         let method = METHODS[random.random_range(0..METHODS.len())];
         let mut client = Grpc::new(channel.clone());
-        client.ready().await?;
+        client.ready().await.map_err(anyhow::Error::from_boxed)?;
         let mut request = Request::new(garbage(&mut random));
         request.set_timeout(Duration::from_secs(10));
         match client.unary(request, PathAndQuery::from_static(method), Raw).await {

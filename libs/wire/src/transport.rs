@@ -1,12 +1,14 @@
-//! How connections are set up, the same on both sides: HTTP/2 windows, keepalive, limits; and the in-process
-//! connection by which the roles of one process reach each other through the same stubs as over TCP.
+//! How connections are set up, the same on both sides: HTTP/2 windows, keepalive, limits; and the way by which the
+//! roles of one process reach each other through the same stubs as over TCP.
 //!
 //! Deliberately absent: TLS (nothing listens outside loopback yet) and name resolution beyond the system's.
 
+mod channel;
 mod in_process;
 #[cfg(test)]
 mod tests;
 
+pub use channel::Channel;
 pub use in_process::{InProcess, InProcessListener, in_process};
 
 use std::fmt;
@@ -15,7 +17,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{Endpoint, Server};
 use tower::service_fn;
 
 /// HTTP/2 flow-control window of one stream, bytes.
@@ -63,7 +65,7 @@ pub const PEER_MESSAGE_LIMIT: usize = (16 << 20) + (1 << 20);
 pub enum Address {
     /// `http://host:port`.
     Tcp(String),
-    /// In this process, over memory.
+    /// In this process.
     InProcess(InProcess),
 }
 
@@ -135,19 +137,10 @@ impl FromStr for Address {
 pub fn connect(address: &Address, options: &ClientOptions) -> Channel {
     match address {
         Address::Tcp(text) => match Endpoint::from_shared(text.clone()) {
-            Ok(endpoint) => apply(endpoint, options).connect_lazy(),
+            Ok(endpoint) => apply(endpoint, options).connect_lazy().into(),
             Err(_) => unreachable_channel(text, options),
         },
-        Address::InProcess(handle) => {
-            let handle = handle.clone();
-            // The URI only fills the :authority header.
-            apply(Endpoint::from_static("http://in-process"), options).connect_with_connector_lazy(service_fn(
-                move |_| {
-                    let handle = handle.clone();
-                    async move { handle.dial().await.map(TokioIo::new) }
-                },
-            ))
-        }
+        Address::InProcess(handle) => Channel::here(handle.clone(), options.timeout),
     }
 }
 
@@ -185,7 +178,7 @@ fn unreachable_channel(text: &str, options: &ClientOptions) -> Channel {
         let error = io::Error::new(io::ErrorKind::InvalidInput, error.clone());
         async move { Err::<TokioIo<tokio::io::DuplexStream>, _>(error) }
     });
-    apply(Endpoint::from_static("http://invalid"), options).connect_with_connector_lazy(connector)
+    apply(Endpoint::from_static("http://invalid"), options).connect_with_connector_lazy(connector).into()
 }
 
 impl TryFrom<&str> for Address {

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use service_kit::NodeContext;
-use tonic::transport::Channel;
 use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::node_service_client::NodeServiceClient;
 use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
 use wire::pb::consensus::v1::{GetConsensusStatusRequest, GetConsensusStatusResponse};
+use wire::transport::Channel;
 
 use crate::metrics::Question;
 use crate::targets::{Asked, Target, Targets};

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown, async_trait};
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
-use tonic::transport::Channel;
 use wire::pb::admin::v1::admin_service_server::AdminServiceServer;
-use wire::transport::REQUEST_LIMIT;
+use wire::transport::{Channel, REQUEST_LIMIT};
 
 use crate::config::{Config, ConfigError};
 use crate::gather::Gather;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use service_kit::flood::Flood;
 use tonic::Status;
-use tonic::transport::Channel;
 use wire::pb::admin::v1::NodeAnswer;
+use wire::transport::Channel;
 
 use crate::metrics::{Metrics, Question};
 

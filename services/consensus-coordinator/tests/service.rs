@@ -8,14 +8,13 @@ use service_kit::{Condition, NodeContext, Service, Shutdown};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
-use tonic::transport::{Channel, Server};
 use tonic::{Code, Streaming};
 use types::Incarnation;
 use wire::convert::{Engine, engine_to_pb};
 use wire::pb::consensus::v1 as pb;
 use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
 use wire::status::{ApiError, ErrorCode};
-use wire::transport::{Address, ClientOptions, connect, in_process};
+use wire::transport::{Address, Channel, ClientOptions, connect, in_process};
 
 struct Running {
     client: ConsensusServiceClient<Channel>,
@@ -31,7 +30,7 @@ async fn start(config: Config) -> Running {
     let mut routes = Routes::builder();
     service.register(&mut routes);
     let (dial, listener) = in_process();
-    tokio::spawn(Server::builder().add_routes(routes.routes()).serve_with_incoming(listener));
+    tokio::spawn(listener.serve(routes.routes(), std::future::pending()));
     let shutdown = Shutdown::new();
     let service: Box<dyn Service> = Box::new(service);
     tokio::spawn(service.run(shutdown.clone()));

@@ -13,9 +13,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use journal_store::file::probe_sync;
 use serde::Serialize;
-use tonic::transport::Channel;
 use wire::pb::marketdata::v1::ListInstrumentsRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
+use wire::transport::Channel;
 
 use crate::load::{self, Driven, Findings, LatencyUs, Market, Plan, Progress};
 

@@ -13,9 +13,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use tonic::transport::Channel;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::marketdata::v1::{BookSnapshot, GetBookRequest, Instrument, InstrumentStatus, ListInstrumentsRequest};
+use wire::transport::Channel;
 
 use crate::load::{self, Driven, LatencyUs, Market, Plan, Progress};
 

@@ -35,13 +35,13 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tonic::transport::Channel;
 use types::Symbol;
 use wire::pb::admin::v1::DefineInstrumentRequest;
 use wire::pb::admin::v1::instrument_service_client::InstrumentServiceClient;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::marketdata::v1::{InstrumentStatus, ListInstrumentsRequest};
 use wire::pb::orders::v1::OrderStatus;
+use wire::transport::Channel;
 
 use crate::load::{rounded, run_mark, state_hash};
 use messages::Message;

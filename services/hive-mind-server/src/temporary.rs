@@ -9,8 +9,7 @@ use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, NodeError};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
-use wire::transport::{Address, ClientOptions, connect};
+use wire::transport::{Address, Channel, ClientOptions, connect};
 
 use crate::config::ServerConfig;
 use crate::run::{Composed, Role};

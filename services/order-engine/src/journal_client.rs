@@ -16,8 +16,8 @@ use journal_core::{AppendReply, AppendRequest, Entry, FenceReply, FenceRequest, 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Instant;
-use tonic::transport::Channel;
 use types::{LogId, Seq, ShardId, Snapshot};
+use wire::transport::Channel;
 
 use calls::Caller;
 use link::Link;

@@ -20,11 +20,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use types::{Epoch, ShardId};
 use wire::convert::{self, Engine};
 use wire::pb::consensus::v1 as pb;
 use wire::status::{ApiError, ErrorCode};
+use wire::transport::Channel;
 
 /// Orders and reports in flight between this task and the shard: of each leadership at most two orders and four
 /// reports, and the next one begins only after the last report that counts. The rest is slack.

@@ -17,13 +17,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
-use tonic::transport::Channel;
 use types::{Incarnation, ShardId};
 use wire::convert::Engine;
 use wire::pb::admin::v1::instrument_service_server::InstrumentServiceServer;
 use wire::pb::marketdata::v1::market_data_service_server::MarketDataServiceServer;
 use wire::pb::orders::v1::order_service_server::OrderServiceServer;
-use wire::transport::REQUEST_LIMIT;
+use wire::transport::{Channel, REQUEST_LIMIT};
 
 /// Name of the engine among the components of a node's health.
 const COMPONENT: &str = "order_engine";

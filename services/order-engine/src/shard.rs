@@ -28,12 +28,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tonic::transport::Channel;
 use types::{
     AccountId, Command, Epoch, Fill, Instrument, InstrumentState, LogId, OrderTarget, Outcome, Place, Price, Seq,
     ShardId, StateHash, Symbol, Timestamp,
 };
 use wire::status::ApiError;
+use wire::transport::Channel;
 
 /// A command that was let in.
 #[derive(Debug)]

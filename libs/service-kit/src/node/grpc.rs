@@ -9,6 +9,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
+use tower::Layer;
 use wire::pb::admin::v1::node_service_server::NodeServiceServer;
 use wire::transport::{InProcessListener, REQUEST_LIMIT, server_settings};
 
@@ -61,19 +62,12 @@ pub(super) async fn serve_tcp(listener: TcpListener, routes: Routes, end: Cancel
         .map_err(|error| error.to_string())
 }
 
-/// Serves the dials of this process until `end`, and then until the open calls have ended.
+/// Serves the calls of this process until `end`.
 pub(super) async fn serve_in_process(
     listener: InProcessListener,
     routes: Routes,
     end: CancellationToken,
 ) -> Result<(), String> {
-    server_settings(Server::builder())
-        .layer(RequestIdLayer::new())
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(listener, end.clone().cancelled_owned())
-        .await
-        .map_err(|error| error.to_string())?;
-    // The listener ends by itself when nobody in the process can dial any more; that is no failure.
-    end.cancelled().await;
+    listener.serve(RequestIdLayer::new().layer(routes), end.cancelled_owned()).await;
     Ok(())
 }

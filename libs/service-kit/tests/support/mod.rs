@@ -11,8 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::service::RoutesBuilder;
-use tonic::transport::Channel;
-use wire::transport::{Address, ClientOptions, connect};
+use wire::transport::{Address, Channel, ClientOptions, connect};
 
 /// A node that serves.
 pub struct Served {

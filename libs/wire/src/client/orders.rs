@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use crate::transport::Channel;
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::pb::orders::v1 as pb;

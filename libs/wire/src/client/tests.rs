@@ -6,7 +6,7 @@ mod server;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tonic::transport::Channel;
+use crate::transport::Channel;
 
 use self::server::{Behaviour, start};
 use super::*;

@@ -13,11 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tonic::service::RoutesBuilder;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use wire::pb::consensus::v1 as pb;
 use wire::pb::consensus::v1::consensus_service_server::{ConsensusService, ConsensusServiceServer};
-use wire::transport::{Address, ClientOptions, connect};
+use wire::transport::{Address, Channel, ClientOptions, connect};
 
 /// Longest an answer may take in these tests, however slow the machine. Without a deadline of its own the question
 /// to an instance that never answers would take for ever.

@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
-use tonic::transport::Channel;
 use wire::client::{OrderClient, RetryPolicy};
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::history::v1::{GetHistoryStatusRequest, ListOrdersRequest};
 use wire::pb::orders::v1::get_order_request::Key;
 use wire::pb::orders::v1::{GetOrderRequest, Order};
+use wire::transport::Channel;
 
 use super::tally::Expected;
 

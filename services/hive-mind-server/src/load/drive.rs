@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::runtime::Handle;
-use tonic::transport::Channel;
 use wire::client::SessionOptions;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::marketdata::v1::{GetStateDigestRequest, InstrumentStatus};
+use wire::transport::Channel;
 
 use super::lane::{Lane, collect};
 use super::market::{Flow, Market};

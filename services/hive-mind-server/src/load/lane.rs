@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 use wire::client::{OrderClient, Reply, RetryPolicy, Session, SessionOptions};
 use wire::pb::orders::v1::OrderReport;
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::status::{ApiError, ErrorCode, Retry};
+use wire::transport::Channel;
 
 use super::drive::Progress;
 use super::tally::Tally;

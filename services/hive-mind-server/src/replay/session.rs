@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use tokio::time::timeout;
 use tonic::Streaming;
-use tonic::transport::Channel;
 use types::{InstrumentState, Price, Qty, Side};
 use wire::client::{Reply, Session, SessionOptions};
 use wire::pb::admin::v1::SetInstrumentStateRequest;
@@ -18,6 +17,7 @@ use wire::pb::marketdata::v1::{
     BookIncrement, BookSnapshot, GetBookRequest, InstrumentState as State, StreamBookRequest, StreamBookResponse,
 };
 use wire::pb::orders::v1::{OrderStatus, Place};
+use wire::transport::Channel;
 
 use super::item::{Comparison, Item, Planned};
 use super::plan::Planner;

@@ -8,8 +8,7 @@ use anyhow::{Context, Result};
 use consensus_coordinator::StoreKind;
 use persistence_gateway::config::JournalBackend;
 use service_kit::node::Listen;
-use tonic::transport::Channel;
-use wire::transport::{Address, ClientOptions, InProcess, connect};
+use wire::transport::{Address, Channel, ClientOptions, InProcess, connect};
 
 use super::Role;
 use crate::config::{Addresses, Misconfigured, ServerConfig};

@@ -11,7 +11,6 @@ use crate::admission::Published;
 use crate::metrics::{Operation, Outcome};
 use crate::shard::Query;
 use std::time::{Duration, Instant};
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 use types::{AccountId, OrderTarget};
 use wire::convert;
@@ -23,6 +22,7 @@ use wire::pb::orders::v1::{
     OrderSessionRequest, ReplaceOrderRequest, ReplaceOrderResponse, SubmitOrderRequest, SubmitOrderResponse,
 };
 use wire::status::ApiError;
+use wire::transport::Channel;
 
 /// How long the history may take to answer for an order that the engine does not remember.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(2);

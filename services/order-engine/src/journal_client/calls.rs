@@ -11,13 +11,13 @@ use journal_core::codec;
 use journal_core::proposer::VoterId;
 use journal_core::{Entry, FenceReply, FenceRequest, Tail};
 use std::time::Duration;
-use tonic::transport::Channel;
 use tonic::{Request, Status};
 use types::{LogId, Seq, ShardId, Snapshot};
 use wire::convert;
 use wire::pb::journal::v1 as pb;
 use wire::pb::journal::v1::journal_service_client::JournalServiceClient;
 use wire::status::{ApiError, ErrorCode};
+use wire::transport::Channel;
 
 /// How long a voter may take for a vote: it finishes the write in flight and makes one of its own.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(3);

@@ -14,12 +14,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use wire::convert;
 use wire::pb::journal::v1 as pb;
 use wire::pb::journal::v1::journal_service_client::JournalServiceClient;
-use wire::transport::PEER_MESSAGE_LIMIT;
+use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
 
 /// Requests on their way to one voter: the protocol's 64 units in flight, and as many heartbeats.
 const REQUEST_QUEUE: usize = 128;

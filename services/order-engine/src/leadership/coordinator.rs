@@ -6,13 +6,13 @@ use futures::future::BoxFuture;
 use journal_core::VoterConfig;
 use std::future::Future;
 use std::time::Duration;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use types::{Epoch, ShardId};
 use wire::convert::{self, Engine};
 use wire::pb::consensus::v1 as pb;
 use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
 use wire::status::{ApiError, ErrorCode};
+use wire::transport::Channel;
 
 /// How long the coordinator may take for an answer: it makes one transaction in its store.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);

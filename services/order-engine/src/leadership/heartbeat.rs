@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use types::{Epoch, ShardId};
 use wire::convert::{self, Engine};
 use wire::pb::consensus::v1 as pb;
 use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
+use wire::transport::Channel;
 
 /// Heartbeats on their way. More than a few mean that the stream stands still.
 const QUEUE: usize = 4;

@@ -7,7 +7,6 @@ use journal_store::Storage;
 use journal_store::memory::{MemoryDisk, MemoryFault, MemoryStorage};
 use persistence_gateway::journal::{self, JournalVoter};
 use tokio_stream::StreamExt;
-use tonic::transport::Server;
 use tonic::{Code, Status};
 use types::Seq;
 use wire::pb::journal::v1 as pb;
@@ -164,8 +163,7 @@ async fn a_failed_write_is_told_and_ends_the_journal() {
     let spawned = journal::spawn(crate::support::SHARD, "g0", Box::new(storage), recovered, None).unwrap();
     let voter = JournalVoter::new([(crate::support::SHARD, spawned.handle)].into());
     let (dial, listener) = wire::transport::in_process();
-    let server = Server::builder().add_service(JournalServiceServer::new(voter)).serve_with_incoming(listener);
-    tokio::spawn(server);
+    tokio::spawn(listener.serve(JournalServiceServer::new(voter), std::future::pending()));
     let address = wire::transport::Address::InProcess(dial);
     let channel = wire::transport::connect(&address, &wire::transport::ClientOptions::default());
     let gateway = Gateway::around(channel);

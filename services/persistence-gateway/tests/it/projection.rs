@@ -279,7 +279,7 @@ async fn two_projectors_of_one_history_write_each_entry_once() {
         let voter = persistence_gateway::journal::JournalVoter::new([(SHARD, spawned.handle)].into());
         let (dial, listener) = wire::transport::in_process();
         let service = journal::journal_service_server::JournalServiceServer::new(voter);
-        tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(listener));
+        tokio::spawn(listener.serve(service, std::future::pending()));
         let address = wire::transport::Address::InProcess(dial);
         let gateway = Gateway::around(wire::transport::connect(&address, &Default::default()));
         let mut leader = Leader::elect(&gateway, 1, START).await;

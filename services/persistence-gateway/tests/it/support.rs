@@ -18,13 +18,12 @@ use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::{Channel, Server};
 use types::{Command, Epoch, Incarnation, LogId, Seq, ShardId, Timestamp};
 use wire::convert;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::journal::v1 as pb;
 use wire::pb::journal::v1::journal_service_client::JournalServiceClient;
-use wire::transport::{Address, ClientOptions, connect, in_process};
+use wire::transport::{Address, Channel, ClientOptions, connect, in_process};
 
 pub(crate) const SHARD: ShardId = ShardId(0);
 
@@ -64,7 +63,7 @@ impl Gateway {
         let mut routes = tonic::service::RoutesBuilder::default();
         gateway.register(&mut routes);
         let (dial, listener) = in_process();
-        tokio::spawn(Server::builder().add_routes(routes.routes()).serve_with_incoming(listener));
+        tokio::spawn(listener.serve(routes.routes(), std::future::pending()));
         let shutdown = Shutdown::new();
         let running = tokio::spawn(Box::new(gateway).run(shutdown.clone()));
         let channel = connect(&Address::InProcess(dial), &ClientOptions::default());

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use futures::Stream;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::pb::orders::v1 as pb;
@@ -16,7 +15,7 @@ use crate::pb::orders::v1::order_service_server::{OrderService, OrderServiceServ
 use crate::pb::orders::v1::order_session_request::Command;
 use crate::pb::orders::v1::order_session_response::Result as Answered;
 use crate::status::{ApiError, ErrorCode};
-use crate::transport::{ClientOptions, connect, in_process, server_settings};
+use crate::transport::{Channel, ClientOptions, connect, in_process};
 
 /// What the server does.
 #[derive(Default)]
@@ -51,7 +50,7 @@ pub(super) fn start(mut behaviour: Behaviour) -> (Channel, Arc<Observed>) {
     });
     let (handle, listener) = in_process();
     let service = OrderServiceServer::new(Orders(Arc::clone(&observed)));
-    tokio::spawn(server_settings(Server::builder()).add_service(service).serve_with_incoming(listener));
+    tokio::spawn(listener.serve(service, std::future::pending()));
     (connect(&handle.into(), &ClientOptions::default()), observed)
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use futures::Stream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status, Streaming};
 use wire::pb::history::v1 as history;
 use wire::pb::history::v1::history_service_server::{HistoryService, HistoryServiceServer};
@@ -15,7 +14,7 @@ use wire::pb::orders::v1 as pb;
 use wire::pb::orders::v1::order_service_server::{OrderService, OrderServiceServer};
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::status::{ApiError, ErrorCode};
-use wire::transport::{ClientOptions, connect, in_process, server_settings};
+use wire::transport::{Channel, ClientOptions, connect, in_process};
 
 #[derive(Default)]
 pub(super) struct Node {
@@ -35,10 +34,11 @@ struct Stub(Arc<Node>);
 pub(super) fn start(node: Node) -> (Channel, Arc<Node>) {
     let node = Arc::new(node);
     let (handle, listener) = in_process();
-    let server = server_settings(Server::builder())
+    let mut routes = tonic::service::Routes::builder();
+    routes
         .add_service(OrderServiceServer::new(Stub(Arc::clone(&node))))
         .add_service(HistoryServiceServer::new(Stub(Arc::clone(&node))));
-    tokio::spawn(server.serve_with_incoming(listener));
+    tokio::spawn(listener.serve(routes.routes(), std::future::pending()));
     (connect(&handle.into(), &ClientOptions::default()), node)
 }
 

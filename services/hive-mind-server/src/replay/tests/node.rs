@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
-use tonic::transport::Channel;
 use wire::pb::marketdata::v1::InstrumentState;
+use wire::transport::{Channel, ClientOptions, connect};
 
 use super::super::{Arguments, Report, find, prepare, run};
 use super::markets::{DEPTH, MESSAGES};
@@ -68,7 +68,7 @@ async fn files_are_replayed_through_a_node() {
 #[tokio::test]
 async fn files_that_cannot_be_replayed_are_refused_before_anything_is_sent() {
     // Nothing listens there: an error about the connection would say so.
-    let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
+    let channel = connect(&"http://127.0.0.1:1".parse().unwrap(), &ClientOptions::default());
     let directory = TempDir::new().unwrap();
     let wrong = [
         ("EMPTY", "\n", None, "no messages"),

@@ -5,14 +5,13 @@ use service_kit::{Components, MemoryAccounts, NodeContext, Service, ServiceError
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tonic::service::{Routes, RoutesBuilder};
-use tonic::transport::{Channel, Server};
 use wire::pb::admin::v1::instrument_service_client::InstrumentServiceClient;
 use wire::pb::consensus::v1::consensus_service_server::ConsensusServiceServer;
 use wire::pb::journal::v1::journal_service_server::JournalServiceServer;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::marketdata::v1::{GetStateDigestRequest, GetStateDigestResponse};
 use wire::pb::orders::v1::order_service_client::OrderServiceClient;
-use wire::transport::{ClientOptions, PEER_MESSAGE_LIMIT, connect, in_process, server_settings};
+use wire::transport::{Channel, ClientOptions, PEER_MESSAGE_LIMIT, connect, in_process};
 
 use super::{Coordinator, Voter};
 
@@ -154,8 +153,6 @@ impl Engine {
 /// A server of these routes, and the way to it.
 fn serve(routes: Routes) -> Channel {
     let (handle, listener) = in_process();
-    tokio::spawn(async move {
-        server_settings(Server::builder()).add_routes(routes).serve_with_incoming(listener).await.unwrap();
-    });
+    tokio::spawn(listener.serve(routes, std::future::pending()));
     connect(&handle.into(), &ClientOptions::default())
 }
