@@ -7,6 +7,7 @@
 //! is opened again and what is committed is the proposer's; this room only carries it.
 
 mod calls;
+mod follow;
 mod link;
 
 use futures::future::BoxFuture;
@@ -17,10 +18,14 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use types::{LogId, Seq, ShardId, Snapshot};
+use wire::status::ApiError;
 use wire::transport::Channel;
 
 use calls::Caller;
+use follow::Follow;
 use link::Link;
+
+pub(crate) use follow::Followed;
 
 /// What the voters answered.
 #[derive(Debug)]
@@ -31,6 +36,10 @@ pub(crate) enum JournalEvent {
     Fetched { entries: Vec<Entry> },
     /// The newest snapshot any voter holds; `None` if there is none.
     SnapshotRead { snapshot: Option<Box<(Tail, Snapshot)>> },
+    /// Committed entries, from where the stream was opened.
+    Followed(Followed),
+    /// The committed log is not followed any more, or could not be.
+    FollowEnded { error: ApiError },
     /// Entries can be sent.
     StreamOpened { voter: VoterId },
     /// They cannot any more, or still not.
@@ -45,6 +54,10 @@ pub(crate) struct JournalClient {
     links: Vec<Link>,
     /// Fences, fetches and snapshot reads in progress: one fence for each voter and one of the others.
     calls: FuturesUnordered<BoxFuture<'static, JournalEvent>>,
+    /// The committed log, while this engine does not lead.
+    follow: Follow,
+    /// Which voter the log is read from next.
+    turn: usize,
 }
 
 impl JournalClient {
@@ -53,7 +66,7 @@ impl JournalClient {
         let channels = channels.into_iter().filter_map(|ways| ways.into_iter().next());
         let voters = (0..).map(VoterId);
         let links = voters.zip(channels).map(|(voter, channel)| Link::new(voter, channel)).collect();
-        Self { shard, links, calls: FuturesUnordered::new() }
+        Self { shard, links, calls: FuturesUnordered::new(), follow: Follow::Closed, turn: 0 }
     }
 
     /// The numbers of all voters.
@@ -81,6 +94,15 @@ impl JournalClient {
         self.calls.push(calls::read_snapshot(callers));
     }
 
+    /// Reads what is committed from `from` on, and goes on reading: at the voter after the one that was read last.
+    pub(crate) fn follow(&mut self, from: Seq) {
+        let link = self.turn % self.links.len().max(1);
+        self.turn = self.turn.wrapping_add(1);
+        if let Some(link) = self.links.get(link) {
+            self.follow.open(link.client(), self.shard, from);
+        }
+    }
+
     /// Opens the append stream of a voter.
     pub(crate) fn open_stream(&mut self, voter: VoterId) {
         if let Some(link) = self.link(voter) {
@@ -98,6 +120,7 @@ impl JournalClient {
     /// Gives up all calls and streams, without events.
     pub(crate) fn reset(&mut self) {
         self.calls.clear();
+        self.follow.close();
         for link in &mut self.links {
             link.close();
         }
@@ -120,6 +143,9 @@ impl JournalClient {
             if let Poll::Ready(event) = link.poll_next(cx) {
                 return Poll::Ready(event);
             }
+        }
+        if let Poll::Ready(event) = self.follow.poll_next(cx) {
+            return Poll::Ready(event);
         }
         match self.calls.poll_next_unpin(cx) {
             Poll::Ready(Some(event)) => Poll::Ready(event),

@@ -15,7 +15,7 @@ use heartbeat::Heartbeats;
 use journal_core::VoterConfig;
 use journal_core::leadership::{Effect, Input, Leadership as Core};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -64,6 +64,10 @@ pub(crate) struct ShardStatus {
     pub(crate) journal_reachable: AtomicBool,
     /// Epoch number it leads under with an open log; 0 while it does not.
     pub(crate) leading: AtomicU64,
+    /// What it is for the shard, a [`pb::ShardRole`].
+    pub(crate) role: AtomicI32,
+    /// Last seq at which its state was compared with the digest in the log; 0 if never.
+    pub(crate) state_hash_seq: AtomicU64,
 }
 
 /// What the task is made of.
@@ -224,7 +228,8 @@ impl ShardStatus {
             commit_seq: self.commit.load(Ordering::Relaxed),
             applied_seq: self.applied.load(Ordering::Relaxed),
             journal_reachable: self.journal_reachable.load(Ordering::Relaxed),
-            ..Default::default()
+            role: self.role.load(Ordering::Relaxed),
+            state_hash_seq: self.state_hash_seq.load(Ordering::Relaxed),
         }
     }
 }

@@ -88,6 +88,10 @@ pub(crate) struct Metrics {
     pub(crate) unknown: Counter,
     /// Connections to the journal lost.
     pub(crate) journal_losses: Counter,
+    /// Times the state differed from its digest in the log.
+    pub(crate) divergences: Counter,
+    /// From being given the shard until its log was open.
+    pub(crate) takeover_seconds: Histogram,
     /// Subscribers ended for being slow.
     pub(crate) slow_subscribers: Counter,
     /// Epoch under which this engine leads; 0 while it does not.
@@ -128,6 +132,8 @@ impl Metrics {
             overloaded: counter!("order_engine_overloaded_total", "shard" => of.clone()),
             unknown: counter!("order_engine_unknown_outcomes_total", "shard" => of.clone()),
             journal_losses: counter!("order_engine_journal_connections_lost_total", "shard" => of.clone()),
+            divergences: counter!("order_engine_divergences_total", "shard" => of.clone()),
+            takeover_seconds: metrics::histogram!("order_engine_takeover_duration_seconds", "shard" => of.clone()),
             slow_subscribers: counter!("order_engine_slow_subscribers_total", "shard" => of.clone()),
             leader_epoch: metrics::gauge!("order_engine_leader_epoch", "shard" => of.clone()),
             applied_seq: metrics::gauge!("order_engine_applied_seq", "shard" => of.clone()),
@@ -177,6 +183,16 @@ fn describe() {
     describe_counter!("order_engine_overloaded_total", Unit::Count, "Requests refused because a queue was full.");
     describe_counter!("order_engine_unknown_outcomes_total", Unit::Count, "Commands answered with outcome unknown.");
     describe_counter!("order_engine_journal_connections_lost_total", Unit::Count, "Append streams that broke.");
+    describe_counter!(
+        "order_engine_divergences_total",
+        Unit::Count,
+        "Times the state of a shard differed from its digest in the log; it is then dropped and built again."
+    );
+    describe_histogram!(
+        "order_engine_takeover_duration_seconds",
+        Unit::Seconds,
+        "Time from being given a shard until its log was open: fence, the rest of the log, first entry."
+    );
     describe_counter!(
         "order_engine_slow_subscribers_total",
         Unit::Count,

@@ -10,6 +10,7 @@ mod queue;
 mod reads;
 mod run;
 mod sequence;
+mod standby;
 
 use crate::admission::{Permit, Published};
 use crate::config::Config;
@@ -24,6 +25,7 @@ use journal_core::proposer::{Effect, HaltReason, Proposer};
 use lead::Phase;
 use matching::{Level, OrderView, RestoreError};
 use queue::{Batch, Queue};
+use standby::Standby;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -171,8 +173,10 @@ pub(crate) struct Shard {
     in_flight: VecDeque<Batch>,
     /// Effects being carried out; empty between two steps.
     effects: Vec<Effect>,
-    /// Whether the state comes from a snapshot and this leadership's log alone.
-    state_is_fresh: bool,
+    /// When the last order to lead came.
+    ordered: Instant,
+    /// How far this engine is with following the log, while it does not lead.
+    standby: Standby,
     /// Where the state's digest was written last.
     last_state_hash: Seq,
     /// Set when the shard has to stop.
@@ -228,7 +232,8 @@ impl Shard {
             queue: Queue::default(),
             in_flight: VecDeque::new(),
             effects: Vec::new(),
-            state_is_fresh: true,
+            ordered: Instant::now(),
+            standby: Standby::default(),
             last_state_hash: Seq::default(),
             failed: None,
             config,

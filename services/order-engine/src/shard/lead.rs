@@ -8,12 +8,11 @@ use crate::admission::Readiness;
 use crate::leadership::{Order, Report};
 use journal_core::proposer::{HaltReason, Input};
 use journal_core::{Tail, VoterConfig};
-use matching::Exchange;
 use service_kit::clock;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use types::{Command, Epoch, Seq, Snapshot, Timestamp};
+use types::{Command, Epoch, Seq, Timestamp};
 use wire::status::ApiError;
 
 /// How far this engine is with leading the shard.
@@ -51,11 +50,13 @@ impl Shard {
         match order {
             Order::Lead { epoch, config } => {
                 self.granted = epoch;
+                self.ordered = Instant::now();
                 self.close("the engine is recovering");
                 self.health.settling("recovering");
-                self.journal.reset();
                 self.phase = Phase::Loading { epoch, config };
-                self.journal.read_snapshot();
+                if self.standby.has_state() {
+                    self.elected();
+                }
             }
             Order::StepDown { epoch, why } if epoch == self.granted => self.stop_leading(why, 0),
             Order::Drain { epoch } if epoch == self.granted => self.drain(),
@@ -65,30 +66,12 @@ impl Shard {
         }
     }
 
-    /// The newest snapshot is here: go on from it unless the state is further already.
-    pub(super) fn on_snapshot(&mut self, snapshot: Option<Box<(Tail, Snapshot)>>) {
+    /// There is a state to go on from: the voters are asked for the epoch, and for what is missing. Nothing more comes
+    /// by the way of a standby.
+    pub(super) fn elected(&mut self) {
         let Phase::Loading { epoch, config } = std::mem::replace(&mut self.phase, Phase::Standby) else { return };
-        self.state_is_fresh = self.applier.applied().seq == Seq(0);
-        if let Some(snapshot) = snapshot {
-            let (at, state) = *snapshot;
-            if at.seq > self.applier.applied().seq {
-                match Exchange::restore(&state) {
-                    Ok(exchange) if exchange.shard() == self.shard => {
-                        self.applier.replace(exchange, at);
-                        self.state_is_fresh = true;
-                    }
-                    Ok(exchange) => {
-                        self.failed = Some(ShardError::ForeignSnapshot { shard: exchange.shard() });
-                        return;
-                    }
-                    Err(source) => {
-                        self.failed = Some(ShardError::Snapshot { seq: at.seq, source });
-                        return;
-                    }
-                }
-                tracing::info!(shard = %self.shard, seq = at.seq.0, "state restored from a snapshot");
-            }
-        }
+        self.journal.reset();
+        self.standby.rest();
         self.phase = Phase::Recovering { epoch };
         let applied = *self.applier.applied();
         let timestamp = Timestamp(clock::now_us().max(self.applier.timestamp().0 + 1));
@@ -98,13 +81,12 @@ impl Shard {
     /// The proposer found that it must not go on. A state that does not fit the log is dropped, and built again from a
     /// snapshot and the log; everything else is for people.
     pub(super) fn on_halt(&mut self, reason: HaltReason) {
-        let stale = matches!(reason, HaltReason::StateTooOld { .. } | HaltReason::StateOffLog { .. });
-        if stale && !self.state_is_fresh {
-            tracing::error!(shard = %self.shard, %reason, "the state is dropped and built again");
-            self.applier.replace(Exchange::new(self.shard), Tail::default());
-            self.stop_leading("the state has to be built again", 0);
-        } else {
-            self.failed = Some(ShardError::Journal(reason));
+        match reason {
+            HaltReason::StateTooOld { .. } | HaltReason::StateOffLog { .. } if !self.standby.was_rebuilt() => {
+                tracing::error!(shard = %self.shard, %reason, "the state is dropped and built again");
+                self.rebuild("the state has to be built again");
+            }
+            reason => self.failed = Some(ShardError::Journal(reason)),
         }
     }
 
@@ -123,8 +105,11 @@ impl Shard {
             seq = self.applier.applied().seq.0,
             state_hash = %self.applier.exchange.state_hash(),
             own_commands = self.queue.len(),
+            took_us = u64::try_from(self.ordered.elapsed().as_micros()).unwrap_or(u64::MAX),
             "log is open"
         );
+        self.metrics.takeover_seconds.record(self.ordered.elapsed());
+        self.standby.proven();
         self.phase = Phase::Leading { epoch, serve_from };
         self.report(Report::Opened { epoch });
         self.serve();
@@ -200,11 +185,14 @@ impl Shard {
             let mut ignored = Vec::new();
             self.proposer.step(Input::StepDown { reason: why.to_owned() }, &mut ignored);
         }
-        self.journal.reset();
         self.applier.feeds.close();
         self.status.leading.store(0, Ordering::Relaxed);
         self.metrics.leader_epoch.set(0.0);
+        let led = !matches!(self.phase, Phase::Standby);
         self.phase = Phase::Standby;
+        if led {
+            self.follow();
+        }
         tracing::info!(shard = %self.shard, why, seq = self.applier.applied().seq.0, "not leading");
         self.report(Report::Stopped { epoch: self.granted, promised });
     }

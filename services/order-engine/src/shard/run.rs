@@ -32,6 +32,7 @@ enum Happened {
 impl Shard {
     /// Works until the leadership's task has ended, or the state is in doubt.
     pub(crate) async fn run(mut self) -> Result<(), ShardError> {
+        self.follow();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -83,6 +84,8 @@ impl Shard {
             JournalEvent::Fenced { voter, reply } => Input::FenceReply { voter, reply: *reply },
             JournalEvent::Fetched { entries } => Input::Fetched { entries },
             JournalEvent::SnapshotRead { snapshot } => return self.on_snapshot(snapshot),
+            JournalEvent::Followed(followed) => return self.on_followed(&followed),
+            JournalEvent::FollowEnded { error } => return self.on_follow_ended(&error),
             JournalEvent::StreamOpened { voter } => Input::StreamOpened { voter },
             JournalEvent::StreamClosed { voter } => {
                 self.metrics.journal_losses.increment(1);
@@ -116,6 +119,8 @@ impl Shard {
         self.journal.watch(now);
         if self.phase.epoch().is_some() {
             self.drive(Input::Heartbeat);
+        } else {
+            self.stand_by();
         }
         self.look_at_deadlines(now);
         self.look_at_journal();
@@ -126,8 +131,9 @@ impl Shard {
         let mut effects = std::mem::take(&mut self.effects);
         self.proposer.step(input, &mut effects);
         for effect in effects.drain(..) {
-            // A shard that has failed does nothing more, least of all open its door.
-            if self.failed.is_none() {
+            // A shard that has failed does nothing more, least of all open its door; one that has just ended its
+            // leadership has nothing to do with what else follows from it.
+            if self.failed.is_none() && self.phase.epoch().is_some() {
                 self.carry_out(effect);
             }
         }

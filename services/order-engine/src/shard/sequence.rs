@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use types::{Seq, Timestamp};
+use wire::pb::consensus::v1::ShardRole;
 use wire::status::ApiError;
 
 use crate::config::BATCH_COMMANDS_MAX;
@@ -85,6 +86,7 @@ impl Shard {
                 return;
             };
             let own = self.in_flight.front().is_some_and(|batch| batch.seq == next);
+            let kind = entry.kind;
             let applied = match if own { self.in_flight.pop_front() } else { None } {
                 Some(batch) => {
                     self.metrics.journal_seconds.record(batch.proposed.elapsed());
@@ -92,11 +94,7 @@ impl Shard {
                 }
                 None => self.applier.replay(entry),
             };
-            if entry.kind == EntryKind::StateHash {
-                self.last_state_hash = next;
-            }
-            if let Err(error) = applied {
-                self.failed = Some(ShardError::Apply(error));
+            if !self.was_applied(next, kind, applied) {
                 return;
             }
         }
@@ -117,7 +115,10 @@ impl Shard {
 
     /// Closes the door to commands while the journal is silent, and opens it when it speaks again.
     pub(super) fn look_at_journal(&mut self) {
-        let reachable = self.proposer.journal_reachable();
+        let reachable = match self.phase {
+            Phase::Standby | Phase::Loading { .. } => self.standby.follows(),
+            _ => self.proposer.journal_reachable(),
+        };
         let before = self.status.journal_reachable.swap(reachable, Ordering::Relaxed);
         let serving = self.status.leading.load(Ordering::Relaxed) != 0;
         if before == reachable || !serving || !matches!(self.phase, Phase::Leading { .. }) {
@@ -139,5 +140,14 @@ impl Shard {
         self.metrics.queued.set(gauge(self.queue.len() as u64));
         self.metrics.in_flight.set(gauge(self.in_flight.len() as u64));
         self.metrics.applied_seq.set(gauge(self.applier.applied().seq.0));
+        let role = self.role();
+        if self.status.role.swap(role.into(), Ordering::Relaxed) != i32::from(role) {
+            self.health.detail("role", role_name(role));
+        }
     }
+}
+
+/// One word for people.
+fn role_name(role: ShardRole) -> String {
+    role.as_str_name().trim_start_matches("SHARD_ROLE_").to_ascii_lowercase()
 }

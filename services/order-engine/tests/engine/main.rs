@@ -8,5 +8,6 @@ mod market_data;
 mod recovery;
 mod sessions;
 mod shown;
+mod standby;
 mod support;
 mod trading;

@@ -1,15 +1,14 @@
 //! An engine that starts again has the state it had: from the log, and from a snapshot and the rest of the log.
 
-use journal_core::{EntryKind, Tail, codec};
-use matching::Exchange;
+use journal_core::{EntryKind, codec};
 use order_engine::Config;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use types::{Place, Seq, ShardId};
+use types::Seq;
 use wire::pb::orders::v1::Side;
 
 use crate::support::requests::limit;
-use crate::support::{Engine, Rig, Voter};
+use crate::support::{Engine, Rig, replay};
 
 async fn load(engine: &Engine, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -19,23 +18,6 @@ async fn load(engine: &Engine, seed: u64) {
         let request = limit(random.random_range(1..5), &format!("{seed}-{n}"), side, price, random.random_range(1..9));
         engine.orders().submit_order(request).await.unwrap();
     }
-}
-
-/// The state after the entries up to `seq`, as a projector has it.
-fn replay(voter: &Voter, seq: Seq) -> (Tail, Exchange) {
-    let mut exchange = Exchange::new(ShardId(0));
-    let mut tail = Tail::default();
-    for entry in voter.entries().iter().filter(|entry| entry.seq <= seq) {
-        if entry.kind == EntryKind::Batch {
-            let batch = codec::batch::BatchView::parse(&entry.payload).unwrap();
-            for (index, command) in (0..).zip(batch.iter()) {
-                let place = Place { log_id: entry.log_id, epoch: entry.epoch.number, seq: entry.seq, index };
-                exchange.apply(place, entry.timestamp, &command, &mut Vec::new(), &mut Vec::new());
-            }
-        }
-        tail = entry.tail();
-    }
-    (tail, exchange)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

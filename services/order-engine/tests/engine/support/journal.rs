@@ -17,7 +17,9 @@ use types::{Epoch, LogId, Seq, ShardId};
 use wire::convert;
 use wire::pb::journal::v1 as pb;
 use wire::pb::journal::v1::journal_service_server::JournalService;
+use wire::status::ApiError;
 
+type Snapshot = (Tail, Vec<u8>);
 type Inbox = (ClientId, Option<Box<Input>>);
 
 #[derive(Clone)]
@@ -32,6 +34,10 @@ pub(crate) struct Voter {
     cut: watch::Sender<u64>,
     /// The next answer to entries is lost, and its stream with it.
     lose_answer: Arc<AtomicBool>,
+    /// Highest seq it knows to be committed.
+    commit: watch::Sender<Seq>,
+    /// Given instead of the stored snapshot to whoever asks first.
+    other_snapshot: Arc<Mutex<Option<Snapshot>>>,
     seen: Arc<Seen>,
 }
 
@@ -40,6 +46,10 @@ pub(crate) struct Voter {
 struct Seen {
     /// Highest seq of the entries that arrived.
     appended: AtomicU64,
+    /// Snapshots that were asked for.
+    snapshots: AtomicU64,
+    /// Streams of the committed log that were opened.
+    follows: AtomicU64,
 }
 
 type Replies = Arc<Mutex<HashMap<u64, mpsc::Sender<Reply>>>>;
@@ -63,7 +73,8 @@ impl Voter {
         let (log, snapshots) = (storage.log(), storage.snapshots());
         let (inputs, inbox) = std_mpsc::sync_channel(1024);
         let replies = Replies::default();
-        let writer = Writer { storage, replies: Arc::clone(&replies) };
+        let commit = watch::channel(recovered.control.base.seq).0;
+        let writer = Writer { storage, replies: Arc::clone(&replies), commit: commit.clone() };
         let acceptor = Acceptor::new(ShardId(0), "voter", recovered);
         std::thread::spawn(move || writer.run(acceptor, &inbox));
         let next_client = Arc::default();
@@ -77,11 +88,13 @@ impl Voter {
             next_client,
             cut,
             lose_answer: Arc::default(),
+            commit,
+            other_snapshot: Arc::default(),
             seen: Arc::default(),
         }
     }
 
-    /// Ends every append stream.
+    /// Ends every stream of appends or of the committed log.
     pub(crate) fn cut_streams(&self) {
         self.cut.send_modify(|times| *times += 1);
     }
@@ -94,6 +107,26 @@ impl Voter {
     /// Highest seq that was asked to be written.
     pub(crate) fn appended(&self) -> u64 {
         self.seen.appended.load(Ordering::SeqCst)
+    }
+
+    /// How many snapshots were asked for.
+    pub(crate) fn snapshots_read(&self) -> u64 {
+        self.seen.snapshots.load(Ordering::SeqCst)
+    }
+
+    /// How many streams of the committed log were opened.
+    pub(crate) fn follows(&self) -> u64 {
+        self.seen.follows.load(Ordering::SeqCst)
+    }
+
+    /// The next one who asks for a snapshot gets this one.
+    pub(crate) fn give_other_snapshot(&self, at: &Tail, bytes: &[u8]) {
+        *self.other_snapshot.lock().unwrap() = Some((*at, bytes.to_vec()));
+    }
+
+    /// Highest seq it knows to be committed.
+    pub(crate) fn committed(&self) -> Seq {
+        *self.commit.borrow()
     }
 
     /// Everything in the log.
@@ -127,6 +160,7 @@ impl Voter {
 struct Writer {
     storage: MemoryStorage,
     replies: Replies,
+    commit: watch::Sender<Seq>,
 }
 
 impl Writer {
@@ -161,8 +195,46 @@ impl Writer {
                 }
                 None
             }
-            Effect::Committed { .. } | Effect::Quarantine { .. } => None,
+            Effect::Committed { seq } => {
+                self.commit.send_replace(seq);
+                None
+            }
+            Effect::Quarantine { .. } => None,
             Effect::Reload => Some(Input::Reloaded(self.storage.recover().unwrap())),
+        }
+    }
+}
+
+fn part(entries: &[Entry], commit: Seq) -> pb::ReadResponse {
+    pb::ReadResponse {
+        log_id: convert::log_id_to_pb(entries.first().map_or(LogId(0), |entry| entry.log_id)),
+        entries: entries.iter().cloned().map(convert::entry_to_pb).collect(),
+        commit_seq: commit.0,
+    }
+}
+
+/// Sends what is committed, as it comes, until somebody cuts the streams.
+async fn follow(voter: Voter, mut from: Seq, out: mpsc::Sender<Result<pb::ReadResponse, Status>>) {
+    let (mut cut, mut commit) = (voter.cut.subscribe(), voter.commit.subscribe());
+    let mut answered = false;
+    loop {
+        let committed = *commit.borrow_and_update();
+        let entries = match voter.log.read(from, committed, 1 << 16) {
+            Ok(entries) => entries,
+            Err(error) => return drop(out.send(Err(ApiError::precondition(error.to_string()).into())).await),
+        };
+        from = entries.last().map_or(from, |last| last.seq.next());
+        let wait = entries.is_empty();
+        if !(wait && answered) && out.send(Ok(part(&entries, committed))).await.is_err() {
+            return;
+        }
+        answered = true;
+        if wait {
+            tokio::select! {
+                changed = commit.changed() => if changed.is_err() { return },
+                _ = cut.changed() => return drop(out.send(Err(Status::unavailable("cut"))).await),
+                () = out.closed() => return,
+            }
         }
     }
 }
@@ -224,19 +296,16 @@ impl JournalService for Voter {
 
     async fn read(&self, request: Request<pb::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         let request = request.into_inner();
+        if request.follow {
+            self.seen.follows.fetch_add(1, Ordering::SeqCst);
+            let (out, stream) = mpsc::channel(2);
+            tokio::spawn(follow(self.clone(), Seq(request.from_seq), out));
+            return Ok(Response::new(Box::pin(ReceiverStream::new(stream))));
+        }
         let to = if request.to_seq == 0 { u64::MAX } else { request.to_seq };
         let entries = self.log.read(Seq(request.from_seq), Seq(to), 1 << 20);
-        let entries = entries.map_err(|error| Status::out_of_range(error.to_string()))?;
-        let parts: Vec<_> = entries
-            .chunks(100)
-            .map(|part| {
-                Ok(pb::ReadResponse {
-                    log_id: convert::log_id_to_pb(part[0].log_id),
-                    entries: part.iter().cloned().map(convert::entry_to_pb).collect(),
-                    commit_seq: 0,
-                })
-            })
-            .collect();
+        let entries = entries.map_err(|error| ApiError::precondition(error.to_string()))?;
+        let parts: Vec<_> = entries.chunks(100).map(|entries| Ok(part(entries, self.committed()))).collect();
         Ok(Response::new(Box::pin(futures::stream::iter(parts))))
     }
 
@@ -244,8 +313,11 @@ impl JournalService for Voter {
         &self,
         _request: Request<pb::ReadSnapshotRequest>,
     ) -> Result<Response<Self::ReadSnapshotStream>, Status> {
+        self.seen.snapshots.fetch_add(1, Ordering::SeqCst);
         let mut parts = Vec::new();
-        if let Some((at, bytes)) = self.snapshots.latest().map_err(|error| Status::internal(error.to_string()))? {
+        let other = self.other_snapshot.lock().unwrap().take().map(|(at, bytes)| (at, bytes.into()));
+        let stored = self.snapshots.latest().map_err(|error| Status::internal(error.to_string()))?;
+        if let Some((at, bytes)) = other.or(stored) {
             for part in bytes.chunks(1000) {
                 let part = bytes.slice_ref(part);
                 parts.push(Ok(pb::ReadSnapshotResponse { at: Some(convert::tail_to_pb(&at)), part }));

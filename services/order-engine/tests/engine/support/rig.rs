@@ -138,13 +138,12 @@ impl Engine {
 
     /// The error it ends with by itself.
     pub(crate) async fn fails(mut self) -> ServiceError {
-        let Self { components, run, .. } = &mut self;
-        let mut changes = components.changes();
+        let mut changes = self.components.changes();
         loop {
             tokio::select! {
                 biased;
-                ended = &mut *run => return ended.unwrap().unwrap_err(),
-                _ = changes.changed() => assert!(!components.is_ready(), "it serves clients instead"),
+                ended = &mut self.run => return ended.unwrap().unwrap_err(),
+                _ = changes.changed() => assert!(!self.is_open(), "it serves clients instead"),
             }
         }
     }
