@@ -1,4 +1,6 @@
-//! A real etcd process on loopback, in a directory of its own.
+//! Real etcd processes on loopback, in directories of their own: a single one, or a [`EtcdCluster`].
+
+mod cluster;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -7,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::ports;
+
+pub use cluster::EtcdCluster;
 
 /// How long etcd may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(30);

@@ -4,10 +4,15 @@
 //! Deliberately absent: anything that looks inside a process. What a test cannot see through gRPC, HTTP, files or
 //! exit codes, an operator cannot see either.
 
+pub mod chaos;
+pub mod cluster;
 pub mod etcd;
 pub mod http;
+pub mod judge;
+pub mod load;
 pub mod node;
 pub mod ports;
+pub mod proxy;
 pub mod record;
 pub mod requests;
 pub mod tool;

@@ -48,6 +48,12 @@ pub fn server_binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// A channel to a node that listens at `address`, now or later.
+#[must_use]
+pub fn channel(address: &str) -> Channel {
+    connect(&Address::Tcp(format!("http://{address}")), &ClientOptions::default())
+}
+
 impl Node {
     /// Starts a node in `directory` with `configuration` (TOML; addresses and the data directory are added) and waits
     /// until it is ready. `roles` as for `--roles`.
@@ -84,7 +90,12 @@ impl Node {
     }
 
     /// `listen`: gRPC, admin, metrics.
-    async fn launch_at(directory: &Path, roles: &str, configuration: &str, listen: [&str; 3]) -> Result<Self> {
+    pub(crate) async fn launch_at(
+        directory: &Path,
+        roles: &str,
+        configuration: &str,
+        listen: [&str; 3],
+    ) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let file = directory.join("production.toml");
         fs::write(&file, configuration)?;
@@ -148,7 +159,7 @@ impl Node {
     /// A channel to its gRPC services.
     #[must_use]
     pub fn channel(&self) -> Channel {
-        connect(&Address::Tcp(format!("http://{}", self.grpc)), &ClientOptions::default())
+        channel(&self.grpc)
     }
 
     /// Its data directory.

@@ -18,8 +18,10 @@ pub struct Requests {
     random: ChaCha8Rng,
     account: u64,
     run: String,
+    symbols: Vec<String>,
     number: u64,
-    open: Vec<u64>,
+    /// Number of the order, and of the request it came by.
+    open: Vec<(u64, u64)>,
 }
 
 impl Requests {
@@ -30,30 +32,44 @@ impl Requests {
             random: ChaCha8Rng::seed_from_u64(seed ^ account.rotate_left(32)),
             account,
             run: run.to_owned(),
+            symbols: ["BTC-USD", "ETH-USD"].map(str::to_owned).into(),
             number: 0,
             open: Vec::new(),
         }
     }
 
+    /// The same on other instruments; the first is the most popular one.
+    #[must_use]
+    pub fn over(mut self, symbols: Vec<String>) -> Self {
+        self.symbols = symbols;
+        self
+    }
+
     fn request(&mut self) -> Command {
         self.number += 1;
         let client_order_id = format!("{}-{}-{}", self.run, self.account, self.number);
-        let symbol = if self.random.random_bool(0.7) { "BTC-USD" } else { "ETH-USD" }.to_owned();
+        let symbol = self.symbol(self.number);
         match self.random.random_range(0..100) {
-            0..20 if !self.open.is_empty() => Command::Cancel(CancelOrderRequest {
-                account_id: self.account,
-                client_order_id,
-                symbol,
-                target: Some(cancel_order_request::Target::OrderId(self.pick())),
-            }),
-            20..30 if !self.open.is_empty() => Command::Replace(ReplaceOrderRequest {
-                account_id: self.account,
-                client_order_id,
-                symbol,
-                target: Some(replace_order_request::Target::OrderId(self.pick())),
-                price: self.price(),
-                quantity: self.quantity(),
-            }),
+            0..20 if !self.open.is_empty() => {
+                let (order, symbol) = self.pick();
+                Command::Cancel(CancelOrderRequest {
+                    account_id: self.account,
+                    client_order_id,
+                    symbol,
+                    target: Some(cancel_order_request::Target::OrderId(order)),
+                })
+            }
+            20..30 if !self.open.is_empty() => {
+                let (order, symbol) = self.pick();
+                Command::Replace(ReplaceOrderRequest {
+                    account_id: self.account,
+                    client_order_id,
+                    symbol,
+                    target: Some(replace_order_request::Target::OrderId(order)),
+                    price: self.price(),
+                    quantity: self.quantity(),
+                })
+            }
             30 => Command::MassCancel(MassCancelRequest {
                 account_id: self.account,
                 client_order_id,
@@ -90,13 +106,22 @@ impl Requests {
             if self.open.len() == REMEMBERED {
                 self.open.remove(0);
             }
-            self.open.push(report.order_id);
+            let number = report.client_order_id.rsplit('-').next().and_then(|number| number.parse().ok());
+            self.open.push((report.order_id, number.unwrap_or(0)));
         }
     }
 
-    fn pick(&mut self) -> u64 {
+    /// An order and its instrument; a replaced one may be looked for under another, which is refused.
+    fn pick(&mut self) -> (u64, String) {
         let at = self.random.random_range(0..self.open.len());
-        self.open.swap_remove(at)
+        let (order, request) = self.open.swap_remove(at);
+        (order, self.symbol(request))
+    }
+
+    /// The instrument of a request: with two of them seven out of ten are for the first.
+    fn symbol(&self, number: u64) -> String {
+        let at = if self.symbols.len() > 2 { number } else { u64::from(number % 10 >= 7) };
+        self.symbols[usize::try_from(at).unwrap_or(0) % self.symbols.len()].clone()
     }
 
     /// Around 50,000.00, on tick but for one in a hundred.

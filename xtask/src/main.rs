@@ -1,7 +1,8 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `demo`. Nothing here is shipped, and nothing here depends on
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `demo`, `chaos`. Nothing here is shipped, and nothing here depends on
 //! the crates it looks at.
 #![expect(clippy::print_stdout, reason = "a command line tool speaks on stdout")]
 
+mod chaos;
 mod demo;
 mod testing;
 mod tidy;
@@ -34,6 +35,18 @@ enum Chore {
         #[arg(long)]
         record: bool,
     },
+    /// Faults against a cluster of real processes under load, then a report.
+    Chaos {
+        /// How long faults are inflicted.
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+        /// Order of the faults and content of the load.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Further arguments, see `-- --help`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Start a node in a temporary directory and show it at work (`cargo run --release -- demo`).
     Demo {
         /// Arguments for `demo`.
@@ -47,6 +60,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test { quick } => testing::run(&root, quick),
         Chore::Tidy { record } => tidy::run(&root, record),
+        Chore::Chaos { minutes, seed, arguments } => chaos::run(&root, minutes, seed, &arguments),
         Chore::Demo { arguments } => demo::run(&root, &arguments),
     };
     match done {

@@ -1,0 +1,222 @@
+//! What a run found, as JSON for machines and as text for people.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use sim::checker::Verdict;
+use sim::history::{Call, Operation, Outcome};
+
+use super::{Fault, Inflicted, Plan};
+use crate::cluster::{LogLine, Shape};
+
+/// See the module.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Of the order of faults and of the load.
+    pub seed: u64,
+    /// How long the faults went on, seconds.
+    pub seconds: f64,
+    /// What cluster.
+    pub shape: Shape,
+    /// Requests a second that were due.
+    pub rate: u32,
+    /// Requests by what became of them.
+    pub acknowledged: usize,
+    /// Refused, by error.
+    pub refused: BTreeMap<String, usize>,
+    /// Nobody said what became of them.
+    pub unknown: usize,
+    /// Due and not sent, since too many were under way.
+    pub not_sent: u64,
+    /// Attempts beyond the first.
+    pub retries: u64,
+    /// Pauses by fault.
+    pub faults: BTreeMap<Fault, Pauses>,
+    /// What the checker counted, over all shards.
+    pub checked: Checked,
+    /// What the checker found.
+    pub violations: Vec<String>,
+    /// Log lines that nobody expected.
+    pub complaints: Vec<LogLine>,
+}
+
+/// Client-visible pauses of one kind of fault, milliseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Pauses {
+    /// How many faults.
+    pub count: usize,
+    /// Half of them were shorter.
+    pub p50_ms: u64,
+    /// 99 of 100 were shorter.
+    pub p99_ms: u64,
+    /// The longest.
+    pub max_ms: u64,
+}
+
+/// See [`Report::checked`].
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Checked {
+    /// Acknowledgements compared.
+    pub acknowledged: usize,
+    /// Requests in doubt for good, and how many of them had been executed.
+    pub in_doubt: usize,
+    /// See `in_doubt`.
+    pub in_doubt_executed: usize,
+    /// Reads compared.
+    pub reads: usize,
+    /// Entries replayed.
+    pub entries: usize,
+    /// Commands replayed.
+    pub commands: usize,
+    /// Leaderships.
+    pub epochs: usize,
+    /// Digests in the logs compared.
+    pub state_hashes: usize,
+    /// History rows compared.
+    pub rows: usize,
+    /// Violations by rule.
+    pub violations: usize,
+}
+
+impl Pauses {
+    /// Of some pauses.
+    #[must_use]
+    pub fn of(mut pauses: Vec<Duration>) -> Self {
+        pauses.sort_unstable();
+        let ms =
+            |pause: Option<&Duration>| pause.map_or(0, |pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+        // The smallest pause that at least so many of a hundred do not exceed.
+        let rank = |hundredths: usize| ms(pauses.get((pauses.len() * hundredths).div_ceil(100).saturating_sub(1)));
+        Self { count: pauses.len(), p50_ms: rank(50), p99_ms: rank(99), max_ms: ms(pauses.last()) }
+    }
+}
+
+impl Report {
+    #[expect(clippy::too_many_arguments, reason = "all that is known after a run, put together once")]
+    pub(super) fn new(
+        plan: &Plan,
+        seconds: f64,
+        inflicted: &[Inflicted],
+        pauses: &[Duration],
+        operations: &[Operation],
+        not_sent: u64,
+        verdicts: &[Verdict],
+        complaints: Vec<LogLine>,
+    ) -> Self {
+        let mut by_fault: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
+        for (one, pause) in inflicted.iter().zip(pauses) {
+            by_fault.entry(one.fault).or_default().push(*pause);
+        }
+        let mut report = Self {
+            seed: plan.seed,
+            seconds,
+            shape: plan.shape,
+            rate: plan.rate,
+            acknowledged: 0,
+            refused: BTreeMap::new(),
+            unknown: 0,
+            not_sent,
+            retries: 0,
+            faults: by_fault.into_iter().map(|(fault, pauses)| (fault, Pauses::of(pauses))).collect(),
+            checked: Checked::default(),
+            violations: Vec::new(),
+            complaints,
+        };
+        for operation in operations {
+            let Call::Request { outcome, .. } = &operation.call else { continue };
+            report.retries += u64::from(operation.attempts.saturating_sub(1));
+            match outcome {
+                Outcome::Acknowledged(_) => report.acknowledged += 1,
+                Outcome::Refused { error } => *report.refused.entry(error.clone()).or_default() += 1,
+                Outcome::Unknown { .. } => report.unknown += 1,
+            }
+        }
+        for verdict in verdicts {
+            report.checked.add(verdict);
+            report.violations.extend(verdict.violations.iter().map(ToString::to_string));
+        }
+        report
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.checked.violations == 0 && self.complaints.is_empty()
+    }
+}
+
+impl Checked {
+    fn add(&mut self, verdict: &Verdict) {
+        self.acknowledged += verdict.acknowledged;
+        self.in_doubt += verdict.in_doubt;
+        self.in_doubt_executed += verdict.in_doubt_executed;
+        self.reads += verdict.reads;
+        self.entries += verdict.entries;
+        self.commands += verdict.commands;
+        self.epochs += verdict.epochs;
+        self.state_hashes += verdict.state_hashes;
+        self.rows += verdict.rows;
+        self.violations += verdict.counts.iter().map(|(_, count)| count).sum::<usize>();
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shape { engines, coordinators, gateways, shards } = self.shape;
+        writeln!(
+            f,
+            "{engines} engines, {coordinators} coordinators, {gateways} gateways, {shards} shards; {} requests/s for {:.0} s; seed {}",
+            self.rate, self.seconds, self.seed
+        )?;
+        writeln!(
+            f,
+            "{} acknowledged, {} unknown, {} refused, {} not sent, {} retries",
+            self.acknowledged,
+            self.unknown,
+            self.refused.values().sum::<usize>(),
+            self.not_sent,
+            self.retries
+        )?;
+        writeln!(f, "\n| fault | count | p50 ms | p99 ms | max ms |\n|---|---:|---:|---:|---:|")?;
+        for (fault, Pauses { count, p50_ms, p99_ms, max_ms }) in &self.faults {
+            writeln!(f, "| {fault:?} | {count} | {p50_ms} | {p99_ms} | {max_ms} |")?;
+        }
+        let Checked { entries, commands, epochs, state_hashes, reads, rows, in_doubt, in_doubt_executed, .. } =
+            self.checked;
+        writeln!(
+            f,
+            "\nchecked: {} acknowledgements, {entries} entries with {commands} commands of {epochs} leaderships, \
+             {state_hashes} digests, {reads} reads, {rows} history rows, {in_doubt} in doubt of which {in_doubt_executed} \
+             were executed\nviolations: {}",
+            self.checked.acknowledged, self.checked.violations
+        )?;
+        for violation in &self.violations {
+            writeln!(f, "  {violation}")?;
+        }
+        for (error, count) in &self.refused {
+            writeln!(f, "refused {count} times: {error}")?;
+        }
+        writeln!(f, "unexpected log lines: {}", self.complaints.len())?;
+        for line in self.complaints.iter().take(40) {
+            writeln!(f, "  {}: {}", line.process, line.line)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_pauses_that_happened() {
+        let of = |ms: std::ops::RangeInclusive<u64>| Pauses::of(ms.map(Duration::from_millis).collect());
+        let found = of(1..=200);
+        assert_eq!((found.count, found.p50_ms, found.p99_ms, found.max_ms), (200, 100, 198, 200));
+        let found = of(7..=7);
+        assert_eq!((found.count, found.p50_ms, found.p99_ms, found.max_ms), (1, 7, 7, 7));
+        assert_eq!(Pauses::of(Vec::new()).count, 0);
+    }
+}

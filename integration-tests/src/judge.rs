@@ -1,0 +1,166 @@
+//! Gathers what the checker needs from a cluster after a load: the log as each gateway has it, and the history rows.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use journal_core::Entry;
+use sim::checker::{Copy, Evidence, OrderRow, Rows, TradeRow, Verdict, check};
+use sim::history::{Call, Operation};
+use tonic::transport::Channel;
+use types::ShardId;
+use wire::pb::history::v1::history_service_client::HistoryServiceClient;
+use wire::pb::history::v1::{GetHistoryStatusRequest, ListTradesRequest};
+use wire::pb::journal::v1::ReadRequest;
+use wire::pb::journal::v1::journal_service_client::JournalServiceClient;
+use wire::pb::marketdata::v1::GetStateDigestRequest;
+use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
+use wire::transport::PEER_MESSAGE_LIMIT;
+
+use crate::cluster::Cluster;
+use crate::record::all_orders;
+
+/// How long a gateway may take to know, and to project, what was acknowledged.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Between two looks at something that cannot be awaited.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Longest time between a client's giving up and the execution: a frozen process may hold a request as long as it is
+/// frozen, and clocks are read at both ends.
+const IN_DOUBT_WINDOW_US: u64 = 15_000_000;
+
+/// Numbers of orders and trades carry their shard above this bit.
+const SHARD_BIT: u32 = 48;
+
+/// Judges everything that clients recorded against every shard's log.
+///
+/// # Errors
+/// When a gateway does not answer or does not get as far as the acknowledgements.
+pub async fn judge(cluster: &Cluster, mut operations: Vec<Operation>, clock: impl Fn() -> u64) -> Result<Vec<Verdict>> {
+    operations.extend(digests(cluster, clock).await);
+    let mut verdicts = Vec::new();
+    let rows = rows(cluster, &operations).await?;
+    for (shard, rows) in (0..cluster.shape.shards).zip(rows) {
+        let (here, others) = operations.into_iter().partition(|operation| operation.shard == shard);
+        operations = others;
+        let here: Vec<Operation> = here;
+        let last = here.iter().filter_map(Operation::answer).map(|answer| answer.seq).max().unwrap_or(0);
+        let mut copies = Vec::new();
+        for gateway in &cluster.gateways {
+            let entries = log(gateway.channel(), shard, last).await;
+            let entries = entries.with_context(|| format!("read the log of shard {shard} from {}", gateway.name))?;
+            copies.push(Copy { gateway: gateway.name.clone(), entries });
+        }
+        let evidence = Evidence {
+            shard: ShardId(shard),
+            copies,
+            operations: here,
+            rows: Some(rows),
+            in_doubt_window_us: IN_DOUBT_WINDOW_US,
+        };
+        // Minutes of load are replayed by the slow exchange: no thread of the runtime should wait for it.
+        verdicts.push(tokio::task::spawn_blocking(move || check(&evidence)).await?);
+    }
+    Ok(verdicts)
+}
+
+/// The committed log of a shard, at least up to `last`.
+async fn log(channel: Channel, shard: u32, last: u64) -> Result<Vec<Entry>> {
+    let begin = Instant::now();
+    let mut client = JournalServiceClient::new(channel).max_decoding_message_size(PEER_MESSAGE_LIMIT);
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let request = ReadRequest {
+            log_id: vec![0; 16].into(),
+            shard,
+            from_seq: entries.len() as u64 + 1,
+            to_seq: 0,
+            committed_only: true,
+            follow: false,
+        };
+        let mut parts = client.read(request).await?.into_inner();
+        while let Some(part) = parts.message().await? {
+            let log_id = wire::convert::log_id("log_id", &part.log_id)?;
+            entries.extend(wire::convert::entries(log_id, part.entries)?);
+        }
+        if entries.len() as u64 >= last {
+            return Ok(entries);
+        }
+        ensure!(begin.elapsed() < LIMIT, "it ends at seq {}, but seq {last} was acknowledged", entries.len());
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// The state digest of every engine that gives one.
+async fn digests(cluster: &Cluster, clock: impl Fn() -> u64) -> Vec<Operation> {
+    let mut found = Vec::new();
+    for (number, engine) in (0..).zip(&cluster.engines) {
+        for shard in 0..cluster.shape.shards {
+            let mut client = MarketDataServiceClient::new(engine.channel());
+            let invoked = clock();
+            let request = GetStateDigestRequest { shard };
+            let Ok(answer) = client.get_state_digest(request).await else { continue };
+            let answer = answer.into_inner();
+            let (as_of_seq, hash) = (answer.as_of_seq, answer.state_hash);
+            let call = Call::Digest { engine: engine.name.clone(), stale: true, as_of_seq, hash };
+            found.push(Operation { client: 2_000_000 + number, shard, invoked, returned: clock(), attempts: 1, call });
+        }
+    }
+    found
+}
+
+/// History of each shard, once it is complete.
+async fn rows(cluster: &Cluster, operations: &[Operation]) -> Result<Vec<Rows>> {
+    let channel = cluster.gateways.first().context("a cluster has a gateway")?.channel();
+    let mut rows = vec![Rows::default(); cluster.shape.shards as usize];
+    for (shard, rows) in (0..).zip(&mut rows) {
+        let answers = operations.iter().filter(|operation| operation.shard == shard).filter_map(Operation::answer);
+        rows.projected_seq = projected(&channel, shard, answers.map(|answer| answer.seq).max().unwrap_or(0)).await?;
+    }
+    for (order_id, row) in all_orders(&channel).await? {
+        let (order, place) = (row.order.context("an order")?, row.place.context("a place")?);
+        let Some(rows) = rows.get_mut(usize::try_from(order_id >> SHARD_BIT)?) else { continue };
+        rows.orders.push(OrderRow {
+            order_id,
+            account: order.account_id,
+            id: order.client_order_id,
+            seq: place.seq,
+            index: place.index,
+            cumulative: order.cumulative_quantity,
+        });
+    }
+    let mut client = HistoryServiceClient::new(channel);
+    let mut page_token = String::new();
+    loop {
+        let request = ListTradesRequest { page_size: 1_000, page_token, ..ListTradesRequest::default() };
+        let page = client.list_trades(request).await?.into_inner();
+        for trade in page.trades {
+            let Some(rows) = rows.get_mut(usize::try_from(trade.trade_id >> SHARD_BIT)?) else { continue };
+            rows.trades.push(TradeRow {
+                trade_id: trade.trade_id,
+                price: trade.price,
+                quantity: trade.quantity,
+                maker: trade.maker_order_id,
+                taker: trade.taker_order_id,
+            });
+        }
+        if page.next_page_token.is_empty() {
+            return Ok(rows);
+        }
+        page_token = page.next_page_token;
+    }
+}
+
+/// Waits until history holds all of a shard up to `last`, and all that is committed now.
+async fn projected(channel: &Channel, _shard: u32, last: u64) -> Result<u64> {
+    let begin = Instant::now();
+    let mut client = HistoryServiceClient::new(channel.clone());
+    loop {
+        let status = client.get_history_status(GetHistoryStatusRequest {}).await?.into_inner();
+        if status.projected_seq >= last.max(status.commit_seq) {
+            return Ok(status.projected_seq);
+        }
+        ensure!(begin.elapsed() < LIMIT, "history is at seq {}, but {last} was acknowledged", status.projected_seq);
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}

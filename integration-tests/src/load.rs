@@ -1,0 +1,199 @@
+//! An open-loop load of many accounts: requests are sent when they are due, whether or not earlier ones have been
+//! answered, each is tried under its id until it is answered, and everything is recorded for the checker.
+//!
+//! Deliberately absent: latency. What is measured here is the pause that clients see around a fault.
+
+mod client;
+mod recorder;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use types::{InstrumentId, Symbol};
+use wire::convert::InstrumentLookup;
+use wire::pb::marketdata::v1::ListInstrumentsRequest;
+use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
+
+use self::client::Client;
+pub use self::recorder::{Recorder, pauses};
+use crate::cluster::Member;
+use crate::requests::Requests;
+
+/// Requests under way at the most; a pause of half a minute at 1,000 a second stays below it.
+const UNDER_WAY_MAX: usize = 40_000;
+
+/// One acknowledged request in so many is sent once more, a while later.
+const REPEAT_ONE_IN: u32 = 50;
+
+/// Longest time until then, milliseconds.
+const REPEAT_AFTER_MS_MAX: u64 = 5_000;
+
+/// Between two looks at what is due.
+const TICK: Duration = Duration::from_millis(2);
+
+/// Between two reads of each reader.
+const READ_EVERY: Duration = Duration::from_millis(200);
+
+/// How long instruments may take to appear.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// What load.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Requests a second.
+    pub rate: u32,
+    /// Accounts they come from.
+    pub accounts: u64,
+    /// Same seed, same requests, as far as they do not depend on answers.
+    pub seed: u64,
+    /// What is traded.
+    pub symbols: Vec<String>,
+}
+
+/// Shard and number of each instrument.
+#[derive(Debug, Default)]
+pub(crate) struct Instruments(HashMap<Symbol, (u32, InstrumentId)>);
+
+/// A running load.
+#[derive(Debug)]
+pub struct Load {
+    recorder: Arc<Recorder>,
+    under_way: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl InstrumentLookup for Instruments {
+    fn instrument_id(&self, symbol: &Symbol) -> Option<InstrumentId> {
+        self.0.get(symbol).map(|(_, number)| *number)
+    }
+}
+
+impl Instruments {
+    /// Asks the engines until all of `symbols` are known.
+    async fn of(engines: &[Member], symbols: &[String]) -> Result<Self> {
+        let begin = Instant::now();
+        let mut found = HashMap::new();
+        loop {
+            for engine in engines {
+                let mut client = MarketDataServiceClient::new(engine.channel());
+                let asked = client.list_instruments(ListInstrumentsRequest::default());
+                let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(2), asked).await else { continue };
+                let mut numbers: HashMap<u32, u32> = HashMap::new();
+                for status in answer.into_inner().instruments {
+                    // Within a shard they come in order of definition, which is their number.
+                    let number = numbers.entry(status.shard).or_default();
+                    if let Some(Ok(symbol)) = status.instrument.map(|instrument| instrument.symbol.parse()) {
+                        found.insert(symbol, (status.shard, InstrumentId(*number)));
+                    }
+                    *number += 1;
+                }
+            }
+            let known = |symbol: &String| symbol.parse().is_ok_and(|symbol| found.contains_key(&symbol));
+            if symbols.iter().all(known) {
+                return Ok(Self(found));
+            }
+            ensure!(begin.elapsed() < START_LIMIT, "no engine knows all of {symbols:?}");
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    pub(crate) fn shard(&self, symbol: &str) -> u32 {
+        symbol.parse().ok().and_then(|symbol: Symbol| self.0.get(&symbol)).map_or(0, |(shard, _)| *shard)
+    }
+}
+
+impl Load {
+    /// Waits for the instruments and begins.
+    ///
+    /// # Errors
+    /// When they do not appear.
+    pub async fn start(engines: &[Member], options: &Options) -> Result<Self> {
+        let instruments = Instruments::of(engines, &options.symbols).await?;
+        let recorder = Arc::new(Recorder::new());
+        let client = Arc::new(Client::new(engines, instruments, Arc::clone(&recorder)));
+        let under_way = Arc::new(Semaphore::new(UNDER_WAY_MAX));
+        let (stop, stopped) = watch::channel(false);
+        let sending = send(Arc::clone(&client), options.clone(), Arc::clone(&under_way), stopped.clone());
+        let mut tasks = vec![tokio::spawn(sending)];
+        tasks.push(tokio::spawn(read(client, options.symbols.clone(), stopped)));
+        Ok(Self { recorder, under_way, stop, tasks })
+    }
+
+    /// What was recorded so far, and the clock of the record.
+    #[must_use]
+    pub const fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
+    }
+
+    /// Sends nothing new, and waits until everything under way is answered or given up.
+    ///
+    /// # Errors
+    /// When a task of the load has failed.
+    pub async fn stop(self) -> Result<Arc<Recorder>> {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            task.await?;
+        }
+        let all = u32::try_from(UNDER_WAY_MAX)?;
+        let _nobody = self.under_way.acquire_many(all).await?;
+        Ok(self.recorder)
+    }
+}
+
+async fn send(client: Arc<Client>, options: Options, under_way: Arc<Semaphore>, mut stop: watch::Receiver<bool>) {
+    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
+    let accounts: Vec<Arc<Mutex<Requests>>> = (1..=options.accounts)
+        .map(|account| Requests::new(options.seed, account, "load").over(options.symbols.clone()))
+        .map(|requests| Arc::new(Mutex::new(requests)))
+        .collect();
+    let begin = Instant::now();
+    let (mut sent, mut skipped) = (0_u64, 0_u64);
+    while !*stop.borrow() {
+        let due = begin.elapsed().as_millis() * u128::from(options.rate) / 1_000;
+        while u128::from(sent + skipped) < due {
+            let Ok(permit) = Arc::clone(&under_way).try_acquire_owned() else {
+                skipped += 1;
+                continue;
+            };
+            sent += 1;
+            let repeat = random.random_ratio(1, REPEAT_ONE_IN).then(|| random.random_range(0..REPEAT_AFTER_MS_MAX));
+            let account = Arc::clone(&accounts[usize::try_from(sent % options.accounts).unwrap_or(0)]);
+            let client = Arc::clone(&client);
+            tokio::spawn(async move {
+                let _permit = permit;
+                let next = |requests: &mut Requests| requests.next();
+                let Some(command) = account.lock().map_or(None, |mut requests| next(&mut requests)) else { return };
+                let Some(report) = client.settle(command.clone()).await else { return };
+                if let Ok(mut requests) = account.lock() {
+                    requests.learn(&report);
+                }
+                if let Some(after) = repeat {
+                    tokio::time::sleep(Duration::from_millis(after)).await;
+                    client.settle(command).await;
+                }
+            });
+        }
+        let _ = tokio::time::timeout(TICK, stop.changed()).await;
+    }
+    client.recorder().skipped(skipped);
+}
+
+/// Reads books, as long as there is a load.
+async fn read(client: Arc<Client>, symbols: Vec<String>, mut stop: watch::Receiver<bool>) {
+    for symbol in symbols.iter().cycle() {
+        if *stop.borrow() {
+            return;
+        }
+        client.read_book(symbol).await;
+        let _ = tokio::time::timeout(READ_EVERY, stop.changed()).await;
+    }
+}
