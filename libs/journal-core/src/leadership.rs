@@ -1,8 +1,8 @@
 //! When an engine leads: from asking the coordinator, through fencing and recovery, to giving the leadership back.
 //!
-//! One machine per shard and engine process. It says what to ask of the coordinator, when to give it a sign of life,
-//! when the [proposer](crate::proposer) begins or must end, and how long to stay away; it never decides whether an
-//! acknowledgement is final. A coordinator that falls silent is no reason to stop (H4): only being told of another
+//! One machine per shard and engine process. It says what to ask of the coordinator, when the
+//! [proposer](crate::proposer) begins or must end, and how long to stay away; it never decides whether an
+//! acknowledgement is final. Signs of life are the process's, for all shards at once, and not of this machine. A coordinator that falls silent is no reason to stop (H4): only being told of another
 //! leader is, by the coordinator or by a majority of voters.
 //!
 //! For the shell:
@@ -11,7 +11,7 @@
 //! - After [`Effect::Lead`] there is exactly one [`Input::Ended`] that counts, by itself or as the answer to
 //!   [`Effect::StepDown`] or [`Effect::Drain`]. Until it comes nothing is given back and nothing asked for, so that a
 //!   process never leads twice.
-//! - Signs of life go over one stream that is closed when [`Leadership::epoch`] becomes `None`.
+//! - Signs of life name [`Leadership::epoch`]; a coordinator is told when it changes.
 
 #[cfg(test)]
 mod tests;
@@ -20,9 +20,9 @@ use types::Epoch;
 
 use crate::VoterConfig;
 
-/// Ticks of 100 ms between two attempts to become leader while somebody else leads: a standby notices a free
-/// leadership within about half a second, a tenth of a lease.
-pub const RETRY_TICKS: u32 = 5;
+/// Ticks of 100 ms between two attempts to become leader while somebody else leads: 2 s. A coordinator offers a free
+/// shard at once; asking unasked is for the case that its offer was lost.
+pub const RETRY_TICKS: u32 = 20;
 /// Ticks to wait when the coordinator does not answer or has no store: 500 ms. It may be starting beside the engine.
 pub const FAILED_TICKS: u32 = 5;
 /// Ticks to wait after having lost the leadership: 1 s. Whoever took it shall have time to open, and two engines do
@@ -33,8 +33,6 @@ pub const RELEASE_TICKS: u32 = 30;
 /// Ticks after which an engine that ends no longer waits for the answer to its last question: 1 s. A leadership that
 /// was given meanwhile runs out by itself.
 pub const ABANDON_TICKS: u32 = 10;
-/// Ticks between two signs of life: 500 ms, ten in a lease of 5 s.
-pub const HEARTBEAT_TICKS: u32 = 5;
 
 /// What happens to an engine's leadership of one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +50,13 @@ pub enum Input {
     Denied,
     /// The coordinator did not answer, or could not.
     AcquireFailed,
+    /// The coordinator says that the shard is free, and that this engine should ask for it.
+    Offered,
+    /// The coordinator asks to give the shard up in order: finish what was accepted, then release.
+    Resign {
+        /// Number of the epoch that is meant.
+        epoch: u64,
+    },
     /// The coordinator says that somebody else leads now, or nobody.
     LeaseLost,
     /// The proposer chose a log ([`crate::proposer::Effect::Adopted`]).
@@ -92,11 +97,6 @@ pub enum Effect {
         epoch: Epoch,
         /// Who votes.
         config: VoterConfig,
-    },
-    /// Tell the coordinator that this engine lives and leads; answered at most by `LeaseLost`.
-    Heartbeat {
-        /// Under which epoch.
-        epoch: Epoch,
     },
     /// Let the proposer end at once; what waits has an unknown outcome. Answered by `Ended`.
     StepDown {
@@ -187,8 +187,8 @@ impl State {
 pub struct Leadership {
     state: State,
     highest_promised: u64,
-    /// Ticks until the next sign of life.
-    until_heartbeat: u32,
+    /// Whether a shard was offered while the answer to a question was awaited.
+    offered: bool,
     stopping: bool,
 }
 
@@ -202,7 +202,7 @@ impl Leadership {
     /// An engine that will ask at the first tick.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Follower { wait: 0 }, highest_promised: 0, until_heartbeat: 0, stopping: false }
+        Self { state: State::Follower { wait: 0 }, highest_promised: 0, offered: false, stopping: false }
     }
 
     /// Where it stands.
@@ -230,6 +230,12 @@ impl Leadership {
             Input::Acquired { epoch, config } => self.acquired(epoch, config, out),
             Input::Denied => self.not_acquired(RETRY_TICKS, out),
             Input::AcquireFailed => self.not_acquired(FAILED_TICKS, out),
+            Input::Offered => self.offered(out),
+            Input::Resign { epoch } => {
+                if self.epoch().is_some_and(|own| own.number == epoch) {
+                    self.drain(out);
+                }
+            }
             Input::LeaseLost => self.lost(out),
             Input::Adopted { epoch } => {
                 if self.state == (State::Fencing { epoch }) {
@@ -253,24 +259,30 @@ impl Leadership {
 
     fn tick(&mut self, out: &mut Vec<Effect>) {
         match &mut self.state {
-            State::Follower { wait: 0 } => {
-                self.state = State::Acquiring;
-                out.push(Effect::Acquire { highest_promised: self.highest_promised });
-            }
+            State::Follower { wait: 0 } => self.ask(out),
             State::Releasing { wait: 0 } | State::Abandoning { wait: 0 } => self.rest(out),
             State::Follower { wait } | State::Releasing { wait } | State::Abandoning { wait } => *wait -= 1,
-            // Somebody else leads, or the coordinator thinks so: it has nothing to hear of this epoch any more.
-            State::Ending { held: false, .. } | State::Acquiring | State::Stopped => {}
-            State::Fencing { epoch }
-            | State::Recovering { epoch }
-            | State::Leading { epoch }
-            | State::Ending { epoch, .. } => {
-                self.until_heartbeat -= 1;
-                if self.until_heartbeat == 0 {
-                    self.until_heartbeat = HEARTBEAT_TICKS;
-                    out.push(Effect::Heartbeat { epoch: *epoch });
-                }
-            }
+            State::Acquiring
+            | State::Fencing { .. }
+            | State::Recovering { .. }
+            | State::Leading { .. }
+            | State::Ending { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    fn ask(&mut self, out: &mut Vec<Effect>) {
+        self.state = State::Acquiring;
+        self.offered = false;
+        out.push(Effect::Acquire { highest_promised: self.highest_promised });
+    }
+
+    fn offered(&mut self, out: &mut Vec<Effect>) {
+        match self.state {
+            State::Follower { .. } => self.ask(out),
+            // The question may have come too early for the offer.
+            State::Acquiring => self.offered = true,
+            _ => {}
         }
     }
 
@@ -279,9 +291,7 @@ impl Leadership {
             State::Acquiring if epoch.number > self.highest_promised => {
                 self.highest_promised = epoch.number;
                 self.state = State::Fencing { epoch };
-                self.until_heartbeat = HEARTBEAT_TICKS;
                 out.push(Effect::Lead { epoch, config });
-                out.push(Effect::Heartbeat { epoch });
             }
             // A coordinator that went back in time: ask again, it is told how far it must go (H3).
             State::Acquiring | State::Abandoning { .. } => self.release(epoch, out),
@@ -291,6 +301,7 @@ impl Leadership {
 
     fn not_acquired(&mut self, wait: u32, out: &mut Vec<Effect>) {
         match self.state {
+            State::Acquiring if self.offered => self.ask(out),
             State::Acquiring => self.state = State::Follower { wait },
             State::Abandoning { .. } => self.rest(out),
             _ => {}
@@ -336,13 +347,17 @@ impl Leadership {
         }
     }
 
+    fn drain(&mut self, out: &mut Vec<Effect>) {
+        if let State::Fencing { epoch } | State::Recovering { epoch } | State::Leading { epoch } = self.state {
+            self.state = State::Ending { epoch, held: true };
+            out.push(Effect::Drain { epoch });
+        }
+    }
+
     fn stop(&mut self, out: &mut Vec<Effect>) {
         self.stopping = true;
         match self.state {
-            State::Fencing { epoch } | State::Recovering { epoch } | State::Leading { epoch } => {
-                self.state = State::Ending { epoch, held: true };
-                out.push(Effect::Drain { epoch });
-            }
+            State::Fencing { .. } | State::Recovering { .. } | State::Leading { .. } => self.drain(out),
             State::Follower { .. } => self.rest(out),
             State::Acquiring => self.state = State::Abandoning { wait: ABANDON_TICKS },
             State::Abandoning { .. } | State::Ending { .. } | State::Releasing { .. } | State::Stopped => {}

@@ -1,30 +1,31 @@
-//! The leadership of the shard, carried out: what [`journal_core::leadership`] decides is asked of the coordinator and
-//! told to the shard, and what they say is given back to it. A task of its own, so that a long recovery does not
-//! silence the signs of life.
+//! The leadership of a shard, carried out: what [`journal_core::leadership`] decides is asked of a coordinator and told
+//! to the shard, and what they say is given back to it. A task of its own, so that a long recovery does not silence it;
+//! beside all of them the engine's one session with a coordinator.
 //!
 //! Deliberately absent: decisions (the core's), and safety. Whether a leader may write is decided by the journal's
 //! epochs alone; the lease decides who tries.
 
-mod coordinator;
-mod heartbeat;
+mod coordinators;
+mod session;
 
 use crate::admission::Published;
 use crate::health::ShardHealth;
-use coordinator::{Answer, Coordinator};
-use heartbeat::Heartbeats;
+use coordinators::{Answer, Questions};
 use journal_core::VoterConfig;
-use journal_core::leadership::{Effect, Input, Leadership as Core};
+use journal_core::leadership::{Effect, Input, Leadership as Core, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use types::{Epoch, ShardId};
 use wire::convert::{self, Engine};
 use wire::pb::consensus::v1 as pb;
 use wire::status::{ApiError, ErrorCode};
-use wire::transport::Channel;
+
+pub(crate) use coordinators::Coordinators;
+pub(crate) use session::{Said, Session, Standing};
 
 /// Orders and reports in flight between this task and the shard: of each leadership at most two orders and four
 /// reports, and the next one begins only after the last report that counts. The rest is slack.
@@ -62,6 +63,9 @@ pub(crate) struct ShardStatus {
     pub(crate) commit: AtomicU64,
     pub(crate) applied: AtomicU64,
     pub(crate) journal_reachable: AtomicBool,
+    /// Number of the epoch that the coordinator knows this engine by; 0 if none. Written by the leadership's task, the
+    /// rest by the shard.
+    pub(crate) epoch: AtomicU64,
     /// Epoch number it leads under with an open log; 0 while it does not.
     pub(crate) leading: AtomicU64,
     /// What it is for the shard, a [`pb::ShardRole`].
@@ -74,7 +78,11 @@ pub(crate) struct ShardStatus {
 pub(crate) struct LeadershipParts {
     pub(crate) shard: ShardId,
     pub(crate) engine: Engine,
-    pub(crate) consensus: Channel,
+    pub(crate) coordinators: Coordinators,
+    /// What a coordinator says unasked.
+    pub(crate) said: mpsc::Receiver<Said>,
+    /// Tells the session that something has changed.
+    pub(crate) changed: Arc<Notify>,
     pub(crate) published: Arc<Published>,
     pub(crate) status: Arc<ShardStatus>,
     pub(crate) orders: mpsc::Sender<Order>,
@@ -87,8 +95,10 @@ pub(crate) struct LeadershipParts {
 pub(crate) struct Leadership {
     shard: ShardId,
     core: Core,
-    coordinator: Coordinator,
-    heartbeats: Heartbeats,
+    questions: Questions,
+    said: mpsc::Receiver<Said>,
+    changed: Arc<Notify>,
+    status: Arc<ShardStatus>,
     published: Arc<Published>,
     orders: mpsc::Sender<Order>,
     reports: mpsc::Receiver<Report>,
@@ -105,12 +115,15 @@ struct Done;
 
 impl Leadership {
     pub(crate) fn new(parts: LeadershipParts) -> Self {
-        let LeadershipParts { shard, engine, consensus, published, status, orders, reports, closing, health } = parts;
+        let LeadershipParts { shard, engine, coordinators, said, changed, published, status, .. } = parts;
+        let LeadershipParts { orders, reports, closing, health, .. } = parts;
         Self {
             shard,
             core: Core::new(),
-            coordinator: Coordinator::new(shard, engine.clone(), consensus.clone()),
-            heartbeats: Heartbeats::new(shard, engine, consensus, status),
+            questions: Questions::new(shard, engine, coordinators),
+            said,
+            changed,
+            status,
             published,
             orders,
             reports,
@@ -128,14 +141,24 @@ impl Leadership {
         let mut effects = Vec::new();
         while let Some(input) = self.next_input(&mut tick).await {
             self.core.step(input, &mut effects);
-            self.health.detail("leadership", self.core.state().name());
+            self.show();
             for effect in effects.drain(..) {
                 if let Err(Done) = self.carry_out(effect).await {
                     return;
                 }
             }
-            if self.core.epoch().is_none() {
-                self.heartbeats.close();
+        }
+    }
+
+    /// Tells the coordinator, and people, where it stands.
+    fn show(&self) {
+        let state = self.core.state();
+        self.health.detail("leadership", state.name());
+        // It keeps the shard until the coordinator has taken it back.
+        if !matches!(state, State::Releasing { .. }) {
+            let epoch = self.core.epoch().map_or(0, |epoch| epoch.number);
+            if self.status.epoch.swap(epoch, Ordering::Relaxed) != epoch {
+                self.changed.notify_one();
             }
         }
     }
@@ -149,20 +172,19 @@ impl Leadership {
                 self.stopping = true;
                 Some(Input::Stop)
             }
-            answer = self.coordinator.answer() => Some(self.heard(answer)),
-            () = self.heartbeats.deposed() => Some(Input::LeaseLost),
+            answer = self.questions.answer() => Some(self.heard(answer)),
+            Some(said) = self.said.recv() => Some(said.into()),
             _ = tick.tick() => Some(Input::Tick),
         }
     }
 
     async fn carry_out(&mut self, effect: Effect) -> Result<(), Done> {
         match effect {
-            Effect::Acquire { highest_promised } => self.coordinator.acquire(highest_promised),
+            Effect::Acquire { highest_promised } => self.questions.acquire(highest_promised),
             Effect::Lead { epoch, config } => self.order(Order::Lead { epoch, config }).await?,
-            Effect::Heartbeat { epoch } => self.heartbeats.send(epoch),
             Effect::StepDown { epoch, reason } => self.order(Order::StepDown { epoch, why: reason }).await?,
             Effect::Drain { epoch } => self.order(Order::Drain { epoch }).await?,
-            Effect::Release { epoch } => self.coordinator.release(epoch),
+            Effect::Release { epoch } => self.questions.release(epoch),
             Effect::Stopped => return Err(Done),
         }
         Ok(())
@@ -204,6 +226,16 @@ impl Leadership {
             // Whoever led when the coordinator was heard last goes on.
             None if self.published.leader.load().is_some() => {}
             None => self.health.settling(&format!("no leadership yet: {error}")),
+        }
+    }
+}
+
+impl From<Said> for Input {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Deposed => Self::LeaseLost,
+            Said::Offered => Self::Offered,
+            Said::Resign { epoch } => Self::Resign { epoch },
         }
     }
 }

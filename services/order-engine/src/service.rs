@@ -5,16 +5,17 @@
 use crate::admission::{Admission, Published, QUERY_QUEUE};
 use crate::config::{Config, ConfigError};
 use crate::grpc::{Instruments, MarketData, Orders, Shards, Trading};
-use crate::health::{EngineHealth, ShardHealth};
-use crate::leadership::{LEADERSHIP_QUEUE, Leadership, LeadershipParts, ShardStatus};
+use crate::health::EngineHealth;
+use crate::leadership::{Coordinators, LEADERSHIP_QUEUE, Leadership, LeadershipParts, Session, ShardStatus, Standing};
 use crate::metrics::Metrics;
 use crate::shard::{Shard, ShardError, ShardParts};
 use service_kit::{NodeContext, Service, ServiceError, Shutdown, async_trait};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use types::{Incarnation, ShardId};
@@ -70,6 +71,7 @@ pub struct OrderEngine {
     market_data: MarketData,
     instruments: Instruments,
     shards: Vec<(Shard, Leadership)>,
+    session: Session,
     health: Arc<EngineHealth>,
     closing: CancellationToken,
 }
@@ -96,36 +98,53 @@ pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<
         incarnation: Incarnation(uuid::Uuid::new_v4().as_u128()),
         address: config.advertised_address.clone(),
     };
-    let closing = CancellationToken::new();
-    let (mut doors, mut shards) = (Vec::new(), Vec::new());
-    for shard in (0..config.shards).map(ShardId) {
-        let (door, parts) = compose(shard, &config, &deps, &engine, health.of(shard), &closing)?;
+    let shared = Shared {
+        coordinators: Coordinators::new(deps.consensus).ok_or(BuildError::Coordinators)?,
+        journal: deps.journal,
+        engine,
+        health,
+        changed: Arc::default(),
+        closing: CancellationToken::new(),
+        config,
+    };
+    let (mut doors, mut shards, mut standings) = (Vec::new(), Vec::new(), Vec::new());
+    for shard in (0..shared.config.shards).map(ShardId) {
+        let (door, parts, standing) = compose(shard, &shared);
         let (book, idempotency) = (Arc::clone(&parts.0.footprint), Arc::clone(&parts.0.footprint));
         context.memory.register(format!("{COMPONENT}.book-{shard}"), move || book.book());
         context.memory.register(format!("{COMPONENT}.idempotency-{shard}"), move || idempotency.idempotency());
         doors.push(door);
         shards.push((Shard::new(parts.0), Leadership::new(parts.1)));
+        standings.push(standing);
     }
+    let Shared { config, engine, coordinators, changed, health, closing, .. } = shared;
     let doors = Shards::new(doors, &config);
     Ok(OrderEngine {
         orders: Orders::new(doors.clone(), config.session_unanswered_max as usize, deps.history),
         market_data: MarketData::new(doors.clone()),
         instruments: Instruments::new(doors),
         shards,
+        session: Session::new(engine, coordinators, standings, changed),
         health,
         closing,
     })
 }
 
+/// What all shards have in common.
+struct Shared {
+    config: Config,
+    journal: Vec<Vec<Channel>>,
+    engine: Engine,
+    coordinators: Coordinators,
+    health: Arc<EngineHealth>,
+    changed: Arc<Notify>,
+    closing: CancellationToken,
+}
+
 /// One shard: its door, its loop and its leadership, and the queues between them.
-fn compose(
-    shard: ShardId,
-    config: &Config,
-    deps: &Deps,
-    engine: &Engine,
-    health: ShardHealth,
-    closing: &CancellationToken,
-) -> Result<(Trading, (ShardParts, LeadershipParts)), BuildError> {
+fn compose(shard: ShardId, shared: &Shared) -> (Trading, (ShardParts, LeadershipParts), Standing) {
+    let Shared { config, journal, engine, coordinators, health, changed, closing } = shared;
+    let health = health.of(shard);
     let metrics = Arc::new(Metrics::new(shard));
     let published = Arc::new(Published::new("the engine is starting"));
     let status = Arc::new(ShardStatus::default());
@@ -134,6 +153,7 @@ fn compose(
     let (queries_in, queries) = mpsc::channel(QUERY_QUEUE);
     let (orders_in, orders) = mpsc::channel(LEADERSHIP_QUEUE);
     let (reports_in, reports) = mpsc::channel(LEADERSHIP_QUEUE);
+    let (said_in, said) = mpsc::channel(LEADERSHIP_QUEUE);
     let admission = Arc::new(Admission::new(
         Arc::clone(&published),
         config.unanswered_max,
@@ -145,7 +165,9 @@ fn compose(
     let leadership = LeadershipParts {
         shard,
         engine: engine.clone(),
-        consensus: deps.consensus.first().cloned().ok_or(BuildError::Coordinators)?,
+        coordinators: coordinators.clone(),
+        said,
+        changed: Arc::clone(changed),
         published: Arc::clone(&published),
         status: Arc::clone(&status),
         orders: orders_in,
@@ -153,10 +175,17 @@ fn compose(
         closing: closing.clone(),
         health: health.clone(),
     };
+    let standing = Standing {
+        shard,
+        status: Arc::clone(&status),
+        published: Arc::clone(&published),
+        health: health.clone(),
+        said: said_in,
+    };
     let shard = ShardParts {
         shard,
         config: config.of_shard(shard),
-        channels: deps.journal.clone(),
+        channels: journal.clone(),
         commands,
         queries,
         orders,
@@ -167,7 +196,7 @@ fn compose(
         metrics,
         health,
     };
-    Ok((door, (shard, leadership)))
+    (door, (shard, leadership), standing)
 }
 
 #[async_trait]
@@ -189,7 +218,9 @@ impl Service for OrderEngine {
     /// Leads what it may. When `shutdown` drains: nothing new is taken, what was accepted is answered, the leaderships
     /// are given back. A shard that is in doubt ends the engine: other processes take over what it led.
     async fn run(self: Box<Self>, shutdown: Shutdown) -> Result<(), ServiceError> {
-        let Self { shards, health, closing, .. } = *self;
+        let Self { shards, session, health, closing, .. } = *self;
+        // Until everything is given back.
+        let _session = AbortOnDropHandle::new(tokio::spawn(session.run()));
         // Dropping the set ends its tasks.
         let (mut loops, mut leaderships) = (JoinSet::new(), JoinSet::new());
         for (shard, leadership) in shards {

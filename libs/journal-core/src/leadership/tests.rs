@@ -39,7 +39,7 @@ fn leading() -> Leadership {
     let mut leadership = Leadership::new();
     let effects = feed(&mut leadership, [Input::Tick, acquired(4)]);
     let lead = Effect::Lead { epoch: epoch(4), config: VoterConfig::default() };
-    assert_eq!(effects, [Effect::Acquire { highest_promised: 0 }, lead, Effect::Heartbeat { epoch: epoch(4) }]);
+    assert_eq!(effects, [Effect::Acquire { highest_promised: 0 }, lead]);
     assert_eq!(leadership.state(), State::Fencing { epoch: epoch(4) });
     assert_eq!(feed(&mut leadership, [adopted(4)]), []);
     assert_eq!(leadership.state(), State::Recovering { epoch: epoch(4) });
@@ -79,7 +79,7 @@ fn a_lost_lease_ends_the_leadership_without_a_release() {
     let effects = feed(&mut leadership, [Input::LeaseLost]);
     assert!(matches!(effects[..], [Effect::StepDown { epoch: of, .. }] if of == epoch(4)));
     assert_eq!(feed(&mut leadership, [Input::LeaseLost, opened(4)]), [], "late");
-    assert_eq!(feed(&mut leadership, ticks(100)), [], "neither signs of life nor a question before it has ended");
+    assert_eq!(feed(&mut leadership, ticks(100)), [], "no question before it has ended");
     assert_eq!(feed(&mut leadership, [ended(4, 0)]), []);
     assert_eq!(leadership.state(), State::Follower { wait: DEPOSED_TICKS });
     assert_eq!(feed(&mut leadership, [Input::LeaseLost, opened(4), ended(4, 0)]), [], "late");
@@ -101,16 +101,43 @@ fn what_an_earlier_leadership_reports_does_not_touch_the_present_one() {
 }
 
 #[test]
-fn signs_of_life_come_regularly_until_the_proposer_has_ended() {
-    let mut leadership = leading();
-    let sign = Effect::Heartbeat { epoch: epoch(4) };
-    assert_eq!(feed(&mut leadership, ticks(HEARTBEAT_TICKS - 1)), []);
-    assert_eq!(feed(&mut leadership, ticks(1)), std::slice::from_ref(&sign));
-    assert_eq!(feed(&mut leadership, ticks(10 * HEARTBEAT_TICKS)), vec![sign.clone(); 10], "silence ends nothing");
-    assert_eq!(feed(&mut leadership, [Input::Stop]), [Effect::Drain { epoch: epoch(4) }]);
-    assert_eq!(feed(&mut leadership, ticks(2 * HEARTBEAT_TICKS)), [sign.clone(), sign]);
-    feed(&mut leadership, [ended(4, 0)]);
-    assert_eq!(feed(&mut leadership, ticks(RELEASE_TICKS)), []);
+fn an_offer_is_taken_at_once() {
+    let mut leadership = Leadership::new();
+    feed(&mut leadership, [Input::Tick, Input::Denied]);
+    assert_eq!(feed(&mut leadership, [Input::Offered]), [Effect::Acquire { highest_promised: 0 }]);
+    assert_eq!(feed(&mut leadership, [Input::Offered]), [], "one question at a time");
+    let again = feed(&mut leadership, [Input::Denied]);
+    assert_eq!(again, [Effect::Acquire { highest_promised: 0 }], "the answer was older than the offer");
+    assert_eq!(feed(&mut leadership, [Input::Denied]), []);
+    assert_eq!(leadership.state(), State::Follower { wait: RETRY_TICKS });
+    feed(&mut leadership, [Input::Offered, acquired(4)]);
+    assert_eq!(feed(&mut leadership, [Input::Offered]), [], "it leads");
+    assert_eq!(leadership.state(), State::Fencing { epoch: epoch(4) });
+}
+
+#[test]
+fn an_offer_after_a_stop_is_for_somebody_else() {
+    let mut leadership = Leadership::new();
+    feed(&mut leadership, [Input::Tick, Input::Stop]);
+    assert_eq!(feed(&mut leadership, [Input::Offered, Input::Denied]), [Effect::Stopped]);
+    assert_eq!(feed(&mut leadership, [Input::Offered]), []);
+}
+
+#[test]
+fn a_leader_that_is_asked_to_resign_drains_releases_and_follows() {
+    for reached in 0..3 {
+        let mut leadership = Leadership::new();
+        feed(&mut leadership, [Input::Tick, acquired(4)]);
+        feed(&mut leadership, [adopted(4), opened(4)].into_iter().take(reached));
+        assert_eq!(feed(&mut leadership, [Input::Resign { epoch: 3 }]), [], "another epoch is meant");
+        assert_eq!(feed(&mut leadership, [Input::Resign { epoch: 4 }]), [Effect::Drain { epoch: epoch(4) }]);
+        assert_eq!(feed(&mut leadership, [Input::Resign { epoch: 4 }]), [], "it is draining");
+        assert_eq!(leadership.epoch(), Some(epoch(4)), "it holds the shard until everything is answered");
+        assert_eq!(feed(&mut leadership, [ended(4, 0)]), [Effect::Release { epoch: epoch(4) }]);
+        assert_eq!(feed(&mut leadership, [Input::Released]), []);
+        assert_eq!(leadership.state(), State::Follower { wait: DEPOSED_TICKS });
+        assert_eq!(feed(&mut leadership, [Input::Resign { epoch: 4 }]), []);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod faults;
 mod fuzz;
+mod leadership;
 mod market_data;
 mod recovery;
 mod sessions;

@@ -25,9 +25,54 @@ struct State {
     /// Names of the holder.
     name: String,
     released: Vec<u64>,
+    beats: Vec<pb::HeartbeatRequest>,
+    resign: Option<u64>,
+    silent: bool,
+}
+
+impl State {
+    fn answer(&mut self, beat: &pb::HeartbeatRequest, engine: Incarnation) -> pb::HeartbeatResponse {
+        self.beats.push(beat.clone());
+        let leads = beat.shards[0].epoch.as_ref().is_some_and(|epoch| epoch.number > 0);
+        let deposed = leads && self.holder != Some(engine);
+        let resign = |epoch| pb::Resign { shard: 0, epoch, reason: "asked by a test".to_owned() };
+        pb::HeartbeatResponse {
+            number: beat.number,
+            ttl_ms: 5000,
+            deposed_shards: if deposed { vec![0] } else { vec![] },
+            offered_shards: if self.holder.is_none() { vec![0] } else { vec![] },
+            resigns: self.resign.take().map(resign).into_iter().collect(),
+            leaders: Vec::new(),
+        }
+    }
 }
 
 impl Coordinator {
+    /// Everything that engines said.
+    pub(crate) fn beats(&self) -> Vec<pb::HeartbeatRequest> {
+        self.0.lock().unwrap().beats.clone()
+    }
+
+    /// Asks the holder of this epoch to give the shard up, with its next sign of life.
+    pub(crate) fn ask_to_resign(&self, epoch: u64) {
+        self.0.lock().unwrap().resign = Some(epoch);
+    }
+
+    /// Knows what the other one knows.
+    pub(crate) fn take_over_from(&self, other: &Self) {
+        let (holder, epoch) = {
+            let other = other.0.lock().unwrap();
+            (other.holder, other.epoch)
+        };
+        let mut state = self.0.lock().unwrap();
+        (state.holder, state.epoch) = (holder, epoch);
+    }
+
+    /// From now on nothing is answered, as by a process that stands still.
+    pub(crate) fn fall_silent(&self) {
+        self.0.lock().unwrap().silent = true;
+    }
+
     /// Gives the shard to another engine, under a new epoch.
     pub(crate) fn give_to(&self, name: &str) -> Epoch {
         let mut state = self.0.lock().unwrap();
@@ -106,10 +151,13 @@ impl ConsensusService for Coordinator {
         tokio::spawn(async move {
             while let Ok(Some(beat)) = beats.message().await {
                 let engine = convert::engine("engine", beat.engine.as_ref()).unwrap();
-                let deposed = state.lock().unwrap().holder != Some(engine.incarnation);
-                let deposed_shards = if deposed { vec![0] } else { vec![] };
-                let answer =
-                    pb::HeartbeatResponse { number: beat.number, ttl_ms: 5000, deposed_shards, ..Default::default() };
+                let answer = {
+                    let mut state = state.lock().unwrap();
+                    if state.silent {
+                        continue;
+                    }
+                    state.answer(&beat, engine.incarnation)
+                };
                 if answers.send(Ok(answer)).await.is_err() {
                     return;
                 }

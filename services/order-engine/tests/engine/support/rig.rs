@@ -22,6 +22,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub(crate) struct Rig {
     pub(crate) voter: Voter,
     pub(crate) coordinator: Coordinator,
+    /// Coordinators that are tried before that one.
+    pub(crate) others: Vec<Coordinator>,
     pub(crate) config: Config,
 }
 
@@ -40,7 +42,7 @@ impl Rig {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        Self { voter: Voter::new(), coordinator: Coordinator::default(), config }
+        Self { voter: Voter::new(), coordinator: Coordinator::default(), others: Vec::new(), config }
     }
 
     /// An engine that serves clients.
@@ -53,13 +55,11 @@ impl Rig {
     /// An engine that has just been started.
     pub(crate) async fn launch(&self) -> Engine {
         let journal = JournalServiceServer::new(self.voter.clone()).max_decoding_message_size(PEER_MESSAGE_LIMIT);
-        let consensus = ConsensusServiceServer::new(self.coordinator.clone());
+        let coordinators = self.others.iter().chain([&self.coordinator]);
+        let consensus = coordinators.map(|one| serve(Routes::new(ConsensusServiceServer::new(one.clone()))));
         let context = NodeContext::new("test", vec!["order-engine".to_owned()], std::env::temp_dir());
-        let deps = Deps {
-            journal: vec![vec![serve(Routes::new(journal))]],
-            consensus: vec![serve(Routes::new(consensus))],
-            history: None,
-        };
+        let deps =
+            Deps { journal: vec![vec![serve(Routes::new(journal))]], consensus: consensus.collect(), history: None };
         let engine = order_engine::build(self.config.clone(), deps, &context).await.unwrap();
         let mut routes = RoutesBuilder::default();
         engine.register(&mut routes);
