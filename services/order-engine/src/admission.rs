@@ -154,6 +154,12 @@ impl Admission {
         }
     }
 
+    /// Who leads the shard, if that is another engine and known.
+    pub(crate) fn leader_elsewhere(&self) -> Option<Arc<LeaderHint>> {
+        let closed = matches!(**self.published.readiness.load(), Readiness::Closed { .. });
+        if closed { self.published.leader.load_full() } else { None }
+    }
+
     /// Whether commands are taken now.
     pub(crate) fn is_open(&self) -> bool {
         matches!(**self.published.readiness.load(), Readiness::Open)
