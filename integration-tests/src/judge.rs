@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use journal_core::Entry;
 use sim::checker::{Copy, Evidence, OrderRow, Rows, TradeRow, Verdict, check};
 use sim::history::{Call, Operation};
+use tonic::transport::Channel;
 use types::ShardId;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::history::v1::{GetHistoryStatusRequest, ListTradesRequest};
@@ -13,7 +14,7 @@ use wire::pb::journal::v1::ReadRequest;
 use wire::pb::journal::v1::journal_service_client::JournalServiceClient;
 use wire::pb::marketdata::v1::GetStateDigestRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
-use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
+use wire::transport::PEER_MESSAGE_LIMIT;
 
 use crate::cluster::Cluster;
 use crate::record::all_orders;
@@ -97,7 +98,7 @@ async fn digests(cluster: &Cluster, clock: impl Fn() -> u64) -> Vec<Operation> {
         for shard in 0..cluster.shape.shards {
             let mut client = MarketDataServiceClient::new(engine.channel());
             let invoked = clock();
-            let request = GetStateDigestRequest { shard };
+            let request = GetStateDigestRequest { shard, ..Default::default() };
             let Ok(answer) = client.get_state_digest(request).await else { continue };
             let answer = answer.into_inner();
             let (as_of_seq, hash) = (answer.as_of_seq, answer.state_hash);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sim::history::{Answer, Call, Operation, Outcome};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 use wire::convert::session_command;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
@@ -15,7 +16,6 @@ use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::pb::orders::v1::{OrderReport, RejectReason};
 use wire::status::{ApiError, Retry};
-use wire::transport::Channel;
 
 use super::{Instruments, Recorder};
 use crate::cluster::Member;
@@ -114,7 +114,11 @@ impl Client {
     pub(super) async fn read_book(&self, symbol: &str) {
         let shard = self.instruments.shard(symbol);
         let engine = self.believed(shard);
-        let request = GetBookRequest { symbol: symbol.to_owned(), depth: u32::try_from(DEPTH).unwrap_or(1) };
+        let request = GetBookRequest {
+            symbol: symbol.to_owned(),
+            depth: u32::try_from(DEPTH).unwrap_or(1),
+            ..Default::default()
+        };
         self.record_book(engine, READERS, shard, request, false).await;
     }
 

@@ -112,7 +112,7 @@ async fn trade(engine: Channel, gateway: Channel) -> Result<Outcome> {
     let mut books = Vec::new();
     let mut market = MarketDataServiceClient::new(engine);
     for symbol in ["BTC-USD", "ETH-USD"] {
-        let request = GetBookRequest { symbol: symbol.to_owned(), depth: 1_000 };
+        let request = GetBookRequest { symbol: symbol.to_owned(), depth: 1_000, ..Default::default() };
         let book = market.get_book(request).await?.into_inner().book.expect("a book");
         books.push(format!("{:?} {:?}", book.bids, book.asks));
     }

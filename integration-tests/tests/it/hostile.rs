@@ -102,7 +102,7 @@ async fn a_hundred_thousand_hostile_requests_change_nothing() -> Result<()> {
 
 async fn digest(channel: &Channel) -> Result<(u64, String)> {
     let mut client = MarketDataServiceClient::new(channel.clone());
-    let answer = client.get_state_digest(GetStateDigestRequest { shard: 0 }).await?.into_inner();
+    let answer = client.get_state_digest(GetStateDigestRequest::default()).await?.into_inner();
     Ok((answer.open_orders, answer.state_hash))
 }
 

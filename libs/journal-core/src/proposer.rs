@@ -13,10 +13,12 @@
 //!   [`Effect::Fetch`] by [`Input::Fetched`] (nothing, if it failed); there is one fetch at a time.
 //! - An append stream carries requests and replies in order. It is closed by the shell when it fails, and when the
 //!   leadership ends ([`Effect::Deposed`], [`Effect::Halt`], [`Input::StepDown`], a new [`Input::Elected`]).
+//! - Questions that were put by [`Input::Read`] and not confirmed when the leadership ends are never confirmed.
 //! - [`Input::Heartbeat`] comes every 100 ms, whether or not anything else happens.
 
 mod adoption;
 mod peer;
+mod reads;
 mod replication;
 mod ring;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use bytes::Bytes;
 use types::{Epoch, LogId, Seq, ShardId, Timestamp};
 
 use self::peer::Peer;
+use self::reads::Reads;
 use self::ring::Ring;
 use crate::{AppendReply, AppendRequest, Entry, EntryKind, EpochStart, FenceReply, FenceRequest, Tail, VoterConfig};
 
@@ -92,6 +95,11 @@ pub enum Input {
         /// What.
         reply: AppendReply,
     },
+    /// A question came that must be answered from a state that lacks nothing acknowledged before (H8).
+    Read {
+        /// Its number, above those of all questions before.
+        number: u64,
+    },
     /// 100 ms have passed.
     Heartbeat,
     /// Stop leading.
@@ -141,6 +149,11 @@ pub enum Effect {
     Committed {
         /// Up to here.
         seq: Seq,
+    },
+    /// This leader still led when these questions had come: what is applied now answers them.
+    ReadsConfirmed {
+        /// The newest one.
+        up_to: u64,
     },
     /// The epoch has begun and everything before it was handed over: retries may be answered, requests taken.
     Opened,
@@ -257,6 +270,7 @@ pub struct Proposer {
     fetches: usize,
     /// Heartbeats since the election.
     ticks: u64,
+    reads: Reads,
 }
 
 impl Proposer {
@@ -289,6 +303,7 @@ impl Proposer {
             fetch: None,
             fetches: 0,
             ticks: 0,
+            reads: Reads::default(),
         }
     }
 
@@ -389,6 +404,7 @@ impl Proposer {
             Input::StreamOpened { voter } => self.stream_opened(voter, out),
             Input::StreamClosed { voter } => self.stream_closed(voter),
             Input::AppendReply { voter, reply } => self.append_reply(voter, reply, out),
+            Input::Read { number } => self.read(number, out),
             Input::Heartbeat => self.heartbeat(out),
         }
     }
@@ -412,6 +428,7 @@ impl Proposer {
     fn stop(&mut self) {
         self.phase = Phase::Idle;
         self.fetch = None;
+        self.reads = Reads::default();
         for peer in &mut self.peers {
             *peer = Peer::new(peer.id);
         }

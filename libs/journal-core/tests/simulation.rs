@@ -20,23 +20,26 @@ fn run(name: &str, seeds: u64, voters: u8, faults: Faults) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let only = number("SIMULATION_SEED");
     let seeds = seeds * number("SIMULATION_SCALE").unwrap_or(1);
-    let (mut committed, mut opened, mut cut) = (0, 0, 0);
+    let (mut committed, mut opened, mut cut, mut read) = (0, 0, 0, 0);
     for seed in only.map_or(0..seeds, |seed| seed..seed + 1) {
         let result = std::panic::catch_unwind(|| {
             let mut world = World::new(seed, voters, faults);
             world.run(STEPS);
             world.heal_and_check();
-            world.check.counts()
+            (world.check.counts(), world.check.reads())
         });
-        let (c, o, t) = result.unwrap_or_else(|_| panic!("{name}: seed {seed} failed, see above"));
+        let ((c, o, t), r) = result.unwrap_or_else(|_| panic!("{name}: seed {seed} failed, see above"));
         committed += c;
         opened += o;
         cut += t;
+        read += r;
     }
     // A run that never gets anywhere proves nothing.
     if only.is_none() {
         assert!(committed > seeds * 10, "{name}: only {committed} entries were committed in {seeds} runs");
         assert!(opened > seeds * 2, "{name}: only {opened} leaderships opened in {seeds} runs");
+        let reads = faults.has_reads();
+        assert!(!reads || read > seeds * 10, "{name}: only {read} questions were answered in {seeds} runs");
         // With fewer than three voters every majority contains every acknowledged entry and every other one.
         assert!(voters < 3 || cut > 0, "{name}: no log was ever cut");
     }
@@ -65,6 +68,16 @@ fn three_voters_orderly() {
 #[test]
 fn three_voters_hostile() {
     run("three voters, hostile", 600, 3, Faults::HOSTILE);
+}
+
+#[test]
+fn three_voters_hostile_with_reads() {
+    run("three voters, hostile, with reads", 400, 3, Faults::HOSTILE_WITH_READS);
+}
+
+#[test]
+fn one_voter_hostile_with_reads() {
+    run("one voter, hostile, with reads", 200, 1, Faults::HOSTILE_WITH_READS);
 }
 
 #[test]

@@ -95,7 +95,8 @@ pub(crate) async fn run(
 ) -> Result<Report> {
     let channels = (0..arguments.connections.max(1)).map(|_| connect()).collect::<Result<Vec<_>>>()?;
     let channel = channels[0].clone();
-    let listed = MarketDataServiceClient::new(channel.clone()).list_instruments(ListInstrumentsRequest {}).await;
+    let listed =
+        MarketDataServiceClient::new(channel.clone()).list_instruments(ListInstrumentsRequest::default()).await;
     let instruments = listed.context("cannot list the instruments")?.into_inner().instruments;
     let market = Market::new(&instruments, arguments.seed, &load::run_mark())?;
     let count = |seconds: u32| u64::from(arguments.rate) * u64::from(seconds);

@@ -122,13 +122,14 @@ impl Report {
 
 async fn list_instruments(channel: &Channel) -> Result<Vec<InstrumentStatus>> {
     let mut client = MarketDataServiceClient::new(channel.clone());
-    let response = client.list_instruments(ListInstrumentsRequest {}).await.context("cannot list the instruments")?;
+    let response =
+        client.list_instruments(ListInstrumentsRequest::default()).await.context("cannot list the instruments")?;
     Ok(response.into_inner().instruments)
 }
 
 async fn book(channel: &Channel, symbol: &str) -> Result<BookSnapshot> {
     let mut client = MarketDataServiceClient::new(channel.clone());
-    let request = GetBookRequest { symbol: symbol.to_owned(), depth: DEPTH };
+    let request = GetBookRequest { symbol: symbol.to_owned(), depth: DEPTH, ..Default::default() };
     let response = client.get_book(request).await.context("cannot read a book")?;
     response.into_inner().book.context("the node sent no book")
 }

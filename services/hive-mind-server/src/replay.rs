@@ -150,7 +150,8 @@ async fn traded(channel: &Channel, symbol: Symbol, messages: &[Message]) -> Resu
 }
 
 async fn find(channel: &Channel, symbol: Symbol) -> Result<Option<InstrumentStatus>> {
-    let answer = MarketDataServiceClient::new(channel.clone()).list_instruments(ListInstrumentsRequest {}).await;
+    let answer =
+        MarketDataServiceClient::new(channel.clone()).list_instruments(ListInstrumentsRequest::default()).await;
     let instruments = answer.context("cannot list the instruments")?.into_inner().instruments;
     let is_it = |status: &InstrumentStatus| status.instrument.as_ref().is_some_and(|i| i.symbol == symbol.as_str());
     Ok(instruments.into_iter().find(is_it))

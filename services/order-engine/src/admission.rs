@@ -4,14 +4,14 @@
 //! by the matching core), and waiting: what does not fit now is refused now.
 
 use crate::metrics::Metrics;
-use crate::shard::{Answer, Execute, Query};
+use crate::shard::{Answer, Execute, Freshness, Query, Question, Reply, Told};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-use types::{Command, InstrumentId, Symbol};
+use types::{Command, InstrumentId, Seq, Symbol};
 use wire::convert::InstrumentLookup;
 use wire::pb::orders::v1::LeaderHint;
 use wire::status::ApiError;
@@ -27,12 +27,12 @@ const RETRY_OVERLOADED: Duration = Duration::from_millis(50);
 pub(crate) enum Readiness {
     /// This engine leads, its log is open and the journal answers.
     Open,
-    /// Not now; reads are not answered either, since the state may be behind.
+    /// Not now, and only reads that may be stale.
     Closed {
         /// Why, for people.
         why: String,
     },
-    /// This engine leads, but the journal does not answer: no commands, but reads of what is committed.
+    /// This engine leads, but the journal does not answer: no commands, and only reads that may be stale.
     ReadOnly {
         /// Why, for people.
         why: String,
@@ -60,7 +60,7 @@ pub(crate) struct Admission {
     unanswered: Arc<AtomicU32>,
     unanswered_max: u32,
     commands: mpsc::Sender<Execute>,
-    queries: mpsc::Sender<Query>,
+    queries: mpsc::Sender<Question>,
     metrics: Arc<Metrics>,
 }
 
@@ -106,7 +106,7 @@ impl Admission {
         published: Arc<Published>,
         unanswered_max: u32,
         commands: mpsc::Sender<Execute>,
-        queries: mpsc::Sender<Query>,
+        queries: mpsc::Sender<Question>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self { published, unanswered: Arc::default(), unanswered_max, commands, queries, metrics }
@@ -138,26 +138,38 @@ impl Admission {
         }
     }
 
-    /// Hands a question to the shard.
+    /// Hands a question to the shard; the state must be as far as `min_seq`. The receiver gives the answer; one that is
+    /// closed without an answer means what [`Admission::unanswered`] says.
     pub(crate) fn ask<T>(
         &self,
-        question: impl FnOnce(oneshot::Sender<T>) -> Query,
-    ) -> Result<oneshot::Receiver<T>, ApiError> {
-        if let Readiness::Closed { why } = &**self.published.readiness.load() {
-            return Err(self.published.closed(why));
+        freshness: Freshness,
+        min_seq: Seq,
+        question: impl FnOnce(Reply<T>) -> Query,
+    ) -> Result<oneshot::Receiver<Told<T>>, ApiError> {
+        if let Freshness::Confirmed = freshness {
+            match &**self.published.readiness.load() {
+                Readiness::Open => {}
+                Readiness::Closed { why } => return Err(self.published.closed(why)),
+                Readiness::ReadOnly { why } => return Err(ApiError::not_ready(why)),
+            }
         }
         let (reply, answer) = oneshot::channel();
-        match self.queries.try_send(question(reply)) {
+        let question = Question { query: question(reply), freshness, min_seq, received: Instant::now() };
+        match self.queries.try_send(question) {
             Ok(()) => Ok(answer),
             Err(mpsc::error::TrySendError::Full(_)) => Err(self.overloaded()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(ApiError::shutting_down()),
         }
     }
 
-    /// Who leads the shard, if that is another engine and known.
-    pub(crate) fn leader_elsewhere(&self) -> Option<Arc<LeaderHint>> {
-        let closed = matches!(**self.published.readiness.load(), Readiness::Closed { .. });
-        if closed { self.published.leader.load_full() } else { None }
+    /// Why a question that was let in has no answer.
+    pub(crate) fn unanswered(&self, freshness: Freshness) -> ApiError {
+        match freshness {
+            Freshness::Confirmed => {
+                self.published.closed("this engine could not confirm that it leads, or has not applied as much")
+            }
+            Freshness::Applied => ApiError::not_ready("this engine has not applied as much yet"),
+        }
     }
 
     /// Whether commands are taken now.

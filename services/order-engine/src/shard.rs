@@ -6,6 +6,7 @@
 mod applier;
 mod footprint;
 mod lead;
+mod questions;
 mod queue;
 mod reads;
 mod run;
@@ -24,6 +25,7 @@ pub(crate) use footprint::Footprint;
 use journal_core::proposer::{Effect, HaltReason, Proposer};
 use lead::Phase;
 use matching::{Level, OrderView, RestoreError};
+use questions::Questions;
 use queue::{Batch, Queue};
 use standby::Standby;
 use std::collections::VecDeque;
@@ -60,21 +62,51 @@ pub(crate) struct Answer {
     pub(crate) applied: Instant,
 }
 
+/// How current an answer must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Freshness {
+    /// It lacks nothing that was acknowledged before the question came.
+    Confirmed,
+    /// It is what this engine has applied.
+    Applied,
+}
+
+/// A question on its way to the shard.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) query: Query,
+    pub(crate) freshness: Freshness,
+    /// The state must be this far.
+    pub(crate) min_seq: Seq,
+    /// When it came.
+    pub(crate) received: Instant,
+}
+
+/// An answer, and whether it may lack something that was acknowledged before the question came.
+#[derive(Clone, Debug)]
+pub(crate) struct Told<T> {
+    pub(crate) view: T,
+    pub(crate) stale: bool,
+}
+
+/// Where the answer to a question goes. Dropped without one when there can be none.
+pub(crate) type Reply<T> = oneshot::Sender<Told<T>>;
+
 /// A question about the applied state.
 #[derive(Debug)]
 pub(crate) enum Query {
     /// One order, open or remembered.
-    Order { account: AccountId, key: OrderTarget, reply: oneshot::Sender<OrderFound> },
+    Order { account: AccountId, key: OrderTarget, reply: Reply<OrderFound> },
     /// The best levels of a book; `None` if there is no such instrument.
-    Book { symbol: Symbol, depth: usize, reply: oneshot::Sender<Option<BookView>> },
+    Book { symbol: Symbol, depth: usize, reply: Reply<Option<BookView>> },
     /// A book as it is, and every change from there on; `None` if there is no such instrument.
-    FollowBook { symbol: Symbol, reply: oneshot::Sender<Option<BookFeed>> },
+    FollowBook { symbol: Symbol, reply: Reply<Option<BookFeed>> },
     /// All trades from now on; nothing if there is no instrument of the name in `of`.
-    FollowTrades { of: Option<Symbol>, reply: oneshot::Sender<Option<broadcast::Receiver<Arc<TradeTick>>>> },
+    FollowTrades { of: Option<Symbol>, reply: Reply<Option<broadcast::Receiver<Arc<TradeTick>>>> },
     /// All instruments.
-    Instruments { reply: oneshot::Sender<InstrumentsView> },
+    Instruments { reply: Reply<InstrumentsView> },
     /// Digest of the whole state.
-    Digest { reply: oneshot::Sender<DigestView> },
+    Digest { reply: Reply<DigestView> },
 }
 
 /// An order, if the engine remembers it and it is of that account.
@@ -137,7 +169,7 @@ pub(crate) struct ShardParts {
     /// Voters, and the ways to each.
     pub(crate) channels: Vec<Vec<Channel>>,
     pub(crate) commands: mpsc::Receiver<Execute>,
-    pub(crate) queries: mpsc::Receiver<Query>,
+    pub(crate) queries: mpsc::Receiver<Question>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) reports: mpsc::Sender<Report>,
     pub(crate) published: Arc<Published>,
@@ -158,7 +190,8 @@ pub(crate) struct Shard {
     journal: JournalClient,
     applier: Applier,
     commands: mpsc::Receiver<Execute>,
-    queries: mpsc::Receiver<Query>,
+    queries: mpsc::Receiver<Question>,
+    questions: Questions,
     orders: mpsc::Receiver<Order>,
     reports: mpsc::Sender<Report>,
     published: Arc<Published>,
@@ -222,6 +255,7 @@ impl Shard {
             applier: Applier::new(shard, feeds, Arc::clone(&published), footprint, Arc::clone(&metrics)),
             commands,
             queries,
+            questions: Questions::default(),
             orders,
             reports,
             published,

@@ -65,6 +65,10 @@ pub(super) struct Peer {
     pub(super) tried: Option<Seq>,
     pub(super) sent_at: u64,
     pub(super) answered_at: Option<u64>,
+    /// Round of reads that the last request sent to it belongs to.
+    pub(super) asked_round: u64,
+    /// Last round of reads of which it answered a request as this leader's voter.
+    pub(super) answered_round: u64,
     reopen_at: u64,
     backoff: u64,
 }
@@ -88,6 +92,8 @@ impl Peer {
             tried: None,
             sent_at: 0,
             answered_at: None,
+            asked_round: 0,
+            answered_round: 0,
             reopen_at: 0,
             backoff: 0,
         }
@@ -120,6 +126,8 @@ impl Peer {
         self.in_flight_bytes = 0;
         self.stale_replies = 0;
         self.tried = None;
+        // What was under way may be lost: a question that counts on it is asked again.
+        self.asked_round = 0;
     }
 
     pub(super) fn closed(&mut self, now: u64) {
@@ -137,7 +145,8 @@ impl Peer {
         self.backoff = 0;
     }
 
-    pub(super) fn sent(&mut self, end: Seq, bytes: usize, now: u64) {
+    pub(super) fn sent(&mut self, round: u64, end: Seq, bytes: usize, now: u64) {
+        self.asked_round = round;
         if self.in_flight.is_empty() {
             // The stall is measured from the oldest request without an answer.
             self.sent_at = now;

@@ -76,6 +76,7 @@ impl Proposer {
         let now = self.ticks;
         let Some(peer) = self.peer(voter) else { return };
         peer.answered(now);
+        peer.answered_round = peer.answered_round.max(ok.sent_us);
         peer.matched = peer.matched.max(ok.match_seq);
         peer.settled(ok.match_seq, now);
         if matches!(peer.sending, Sending::Probing { .. }) {
@@ -83,6 +84,7 @@ impl Proposer {
             peer.next = peer.next.max(peer.matched.next());
         }
         self.advance_commit(out);
+        self.confirm(out);
         self.send(voter, out);
     }
 
@@ -150,6 +152,7 @@ impl Proposer {
                 self.send_empty(voter, out);
             }
         }
+        self.ask_again(out);
         self.start_fetch(out);
     }
 
@@ -185,7 +188,7 @@ impl Proposer {
     }
 
     /// A request without entries: asks whether the log is the same up to before `next`, and tells what is committed.
-    fn send_empty(&mut self, voter: VoterId, out: &mut Vec<Effect>) -> bool {
+    pub(super) fn send_empty(&mut self, voter: VoterId, out: &mut Vec<Effect>) -> bool {
         self.send_request(voter, Vec::new(), out)
     }
 
@@ -217,6 +220,7 @@ impl Proposer {
             return false;
         };
         let now = self.ticks;
+        let round = self.reads.round();
         let end = Seq(prev_seq.0 + entries.len() as u64);
         let request = AppendRequest {
             log_id: self.log_id,
@@ -228,11 +232,11 @@ impl Proposer {
             entries,
             commit: self.commit,
             head_trim: Seq(0),
-            sent_us: 0,
+            sent_us: round,
         };
         let bytes = request.payload_bytes();
         if let Some(peer) = self.peer(voter) {
-            peer.sent(end, bytes, now);
+            peer.sent(round, end, bytes, now);
             peer.next = end.next();
             peer.fill.retain(|entry| entry.seq > end);
         }

@@ -1,7 +1,8 @@
 //! Scenarios of one leader.
 //!
 //! Inputs: `elect EPOCH [applied LOG SEQ]`, `grant V LOG [commit C] [dubious S] [base B] [epoch E]`, `refuse V EPOCH`,
-//! `opened V`, `closed V`, `ok V SEQ [epoch E]`, `mismatch V LOG`, `fetched LOG FROM..TO`, `propose`, `tick`.
+//! `opened V`, `closed V`, `ok V SEQ [epoch E] [round R]`, `mismatch V LOG`, `fetched LOG FROM..TO`, `propose`,
+//! `read N`, `tick`.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +57,8 @@ fn parse(proposer: &Proposer, config: &VoterConfig, logs: &BTreeMap<String, Vec<
         "ok" => {
             let epoch = number(&words, "epoch").map_or(proposer.epoch(), |e| epoch(&e.to_string()));
             let match_seq = Seq(words[2].parse().expect("seq"));
-            reply(AppendReply::Ok(AppendOk { epoch, match_seq, synced: true, sent_us: 0 }))
+            let sent_us = number(&words, "round").unwrap_or(0);
+            reply(AppendReply::Ok(AppendOk { epoch, match_seq, synced: true, sent_us }))
         }
         "mismatch" => {
             let log = &logs[words[2]];
@@ -72,6 +74,7 @@ fn parse(proposer: &Proposer, config: &VoterConfig, logs: &BTreeMap<String, Vec<
             let timestamp = Timestamp(proposer.last_timestamp().0 + 1);
             Input::Propose { kind: EntryKind::Batch, timestamp, payload: Bytes::new() }
         }
+        "read" => Input::Read { number: words[1].parse().expect("number") },
         "tick" => Input::Heartbeat,
         other => panic!("unknown input {other}"),
     }
@@ -85,9 +88,11 @@ fn render(effect: &Effect) -> String {
         Effect::OpenStream { voter } => format!("v{} open", voter.0),
         Effect::Append { voter, request } => {
             let (from, to) = (request.prev_seq.0 + 1, request.prev_seq.0 + request.entries.len() as u64);
-            format!("v{} append {from}..{to} commit {}", voter.0, request.commit)
+            let round = if request.sent_us == 0 { String::new() } else { format!(" round {}", request.sent_us) };
+            format!("v{} append {from}..{to} commit {}{round}", voter.0, request.commit)
         }
         Effect::Committed { seq } => format!("committed {seq}"),
+        Effect::ReadsConfirmed { up_to } => format!("read {up_to}"),
         Effect::Opened => "opened".to_owned(),
         Effect::Deposed { promised } => format!("deposed {}", show(*promised)),
         Effect::Halt { reason } => {
@@ -394,6 +399,67 @@ fn what_must_not_be_built_upon_halts() {
          fetched a 3..3 => halt StateOffLog",
     );
     check(1, &format!("{OPEN_ALONE}\n retired v0 => halt OtherHistory"));
+}
+
+#[test]
+fn a_read_waits_for_an_answer_to_what_was_sent_after_it() {
+    let script = format!(
+        "{OPEN_ALONE}
+         tick => v0 append 2..1 commit 1
+         read 1 => v0 append 2..1 commit 1 round 1
+         # the answer to the heartbeat before
+         ok v0 1 =>
+         # these come too late for the round under way, and share the next one with each other
+         read 2 =>
+         read 3 =>
+         ok v0 1 round 1 => read 1; v0 append 2..1 commit 1 round 2
+         # an entry carries the round as well
+         propose => v0 append 2..2 commit 1 round 2
+         ok v0 2 epoch 9 round 2 =>
+         ok v0 1 round 2 => read 3
+         ok v0 2 round 2 => committed 2"
+    );
+    check(1, &script);
+}
+
+#[test]
+fn a_read_needs_a_majority_that_has_not_promised_more() {
+    check(
+        3,
+        "let empty =
+         elect 1 => v0 fence 1; v1 fence 1; v2 fence 1
+         read 1 =>
+         grant v0 empty =>
+         grant v1 empty => adopted 0; v0 open; v1 open; v2 open
+         opened v0 => v0 append 1..0 commit 0
+         opened v1 => v1 append 1..0 commit 0
+         ok v0 0 => v0 append 1..1 commit 0
+         ok v1 0 => v1 append 1..1 commit 0
+         ok v0 1 =>
+         ok v1 1 => committed 1; opened
+         read 2 => v0 append 2..1 commit 1 round 1; v1 append 2..1 commit 1 round 1
+         ok v0 1 round 1 =>
+         refuse v1 3 =>
+         # the third one is reached in the end
+         opened v2 => v2 append 1..0 commit 1 round 1
+         ok v2 0 round 1 => read 2; v2 append 1..1 commit 1 round 1
+         read 3 => v0 append 2..1 commit 1 round 2; v2 append 2..1 commit 1 round 2
+         refuse v2 3 => deposed 3
+         ok v0 1 round 2 =>",
+    );
+}
+
+#[test]
+fn a_read_whose_request_was_lost_is_asked_again() {
+    let script = format!(
+        "{OPEN_ALONE}
+         read 1 => v0 append 2..1 commit 1 round 1
+         closed v0 =>
+         tick => v0 open
+         opened v0 => v0 append 2..1 commit 1 round 1
+         ok v0 1 round 1 => read 1"
+    );
+    check(1, &script);
 }
 
 #[test]

@@ -17,6 +17,9 @@ pub(crate) struct Check {
     /// Who opened under an epoch number.
     opened: BTreeMap<u64, Incarnation>,
     truncations: u64,
+    /// Highest seq that an engine has applied, and so may have acknowledged.
+    exposed: Seq,
+    reads: u64,
 }
 
 impl Check {
@@ -67,6 +70,27 @@ impl Check {
         for entry in holders[0].entries.iter().take(usize::try_from(seq.0).unwrap()) {
             self.commit(who, entry.seq, entry.chain);
         }
+    }
+
+    /// An engine has applied an entry.
+    pub(crate) fn expose(&mut self, seq: Seq) {
+        self.exposed = self.exposed.max(seq);
+    }
+
+    /// Highest seq that any client may know of.
+    pub(crate) const fn exposed(&self) -> Seq {
+        self.exposed
+    }
+
+    /// H8: a question is answered from a state that lacks nothing that was acknowledged when it came.
+    pub(crate) fn read(&mut self, engine: usize, applied: Seq, exposed: Seq) {
+        assert!(applied >= exposed, "H8: engine {engine} answers from {applied}, {exposed} was acknowledged before");
+        self.reads += 1;
+    }
+
+    /// Questions that were answered.
+    pub(crate) const fn reads(&self) -> u64 {
+        self.reads
     }
 
     /// One leader per epoch number.

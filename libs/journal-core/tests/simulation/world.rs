@@ -25,12 +25,21 @@ pub(crate) struct Faults {
     elect: u32,
     /// An epoch number is given out twice, as by a coordinator that lost its memory.
     reuse: u32,
+    /// Questions to engines that believe to lead.
+    read: u32,
 }
 
 impl Faults {
-    pub(crate) const NONE: Self = Self { lose: 0, repeat: 0, reorder: 0, crash: 0, elect: 2, reuse: 0 };
-    pub(crate) const ELECTIONS: Self = Self { lose: 0, repeat: 0, reorder: 0, crash: 0, elect: 6, reuse: 0 };
-    pub(crate) const HOSTILE: Self = Self { lose: 60, repeat: 60, reorder: 300, crash: 5, elect: 10, reuse: 200 };
+    pub(crate) const NONE: Self = Self { lose: 0, repeat: 0, reorder: 0, crash: 0, elect: 2, reuse: 0, read: 0 };
+    pub(crate) const ELECTIONS: Self = Self { lose: 0, repeat: 0, reorder: 0, crash: 0, elect: 6, reuse: 0, read: 0 };
+    pub(crate) const HOSTILE: Self =
+        Self { lose: 60, repeat: 60, reorder: 300, crash: 5, elect: 10, reuse: 200, read: 0 };
+    pub(crate) const HOSTILE_WITH_READS: Self =
+        Self { lose: 60, repeat: 60, reorder: 100, crash: 0, elect: 3, reuse: 0, read: 60 };
+
+    pub(crate) const fn has_reads(self) -> bool {
+        self.read > 0
+    }
 }
 
 enum Message {
@@ -75,6 +84,8 @@ struct Engine {
     incarnation: Incarnation,
     applied: Tail,
     log_time: Timestamp,
+    /// Questions without an answer: their number, and what the answer must not lack.
+    questions: Vec<(u64, Seq)>,
 }
 
 struct VoterNode {
@@ -94,6 +105,7 @@ pub(crate) struct World {
     epochs: u64,
     incarnations: u128,
     proposals: u64,
+    reads: u64,
     pub(crate) check: Check,
 }
 
@@ -111,6 +123,7 @@ impl World {
             incarnation: Incarnation(number as u128 + 1),
             applied: Tail::default(),
             log_time: Timestamp(0),
+            questions: Vec::new(),
         };
         Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -121,6 +134,7 @@ impl World {
             epochs: 0,
             incarnations: ENGINES as u128,
             proposals: 0,
+            reads: 0,
             check: Check::default(),
         }
     }
@@ -149,6 +163,9 @@ impl World {
                 let engine = self.rng.random_range(0..ENGINES);
                 self.crash_engine(engine);
             }
+        } else if self.faults.read > 0 && self.chance(self.faults.read) {
+            let engine = self.rng.random_range(0..ENGINES);
+            self.read(engine);
         } else {
             match self.rng.random_range(0..10) {
                 0 => {
@@ -200,6 +217,7 @@ impl World {
             applied: node.applied,
             timestamp: Timestamp(node.log_time.0 + 1),
         };
+        self.engines[engine].questions.clear();
         self.network.retain(|message| !matches!(message, Message::Stream { engine: e, .. } if *e == engine));
         self.input(engine, input);
     }
@@ -218,6 +236,15 @@ impl World {
         }
     }
 
+    fn read(&mut self, engine: usize) {
+        if self.engines[engine].proposer.is_open() {
+            self.reads += 1;
+            // Whatever any engine has applied may have been acknowledged.
+            self.engines[engine].questions.push((self.reads, self.check.exposed()));
+            self.input(engine, proposer::Input::Read { number: self.reads });
+        }
+    }
+
     fn crash_engine(&mut self, engine: usize) {
         self.incarnations += 1;
         let ids: Vec<VoterId> = (0..self.voters.len()).map(|id| VoterId(u8::try_from(id).unwrap())).collect();
@@ -228,6 +255,7 @@ impl World {
             incarnation: Incarnation(self.incarnations),
             applied: Tail::default(),
             log_time: Timestamp(0),
+            questions: Vec::new(),
         };
     }
 
@@ -400,7 +428,13 @@ impl World {
                         node.applied = entry.tail();
                         node.log_time = entry.timestamp;
                         self.check.commit(&format!("engine {engine}"), next, entry.chain);
+                        self.check.expose(next);
                     }
+                }
+                proposer::Effect::ReadsConfirmed { up_to } => {
+                    let node = &mut self.engines[engine];
+                    let confirmed = node.questions.extract_if(.., |(number, _)| *number <= up_to);
+                    confirmed.for_each(|(_, exposed)| self.check.read(engine, node.applied.seq, exposed));
                 }
                 proposer::Effect::Opened => {
                     let node = &self.engines[engine];

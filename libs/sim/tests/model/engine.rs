@@ -181,6 +181,8 @@ impl Engine {
                     let (epoch, promised) = (self.proposer.epoch(), promised.number);
                     self.lead(leadership::Input::Ended { epoch, promised }, world, mutant);
                 }
+                // Nobody asks here; the simulation of journal-core does.
+                proposer::Effect::ReadsConfirmed { .. } => {}
                 proposer::Effect::Halt { .. } => world.truth.require(false, Rule::CoresAgree),
             }
         }

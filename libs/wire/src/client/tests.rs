@@ -68,7 +68,8 @@ async fn what_was_once_in_doubt_stays_so_when_time_runs_out() {
 #[tokio::test]
 async fn a_missing_order_is_none() {
     let (channel, _) = start(Behaviour::default());
-    let request = pb::GetOrderRequest { account_id: 1, key: Some(pb::get_order_request::Key::OrderId(5)) };
+    let request =
+        pb::GetOrderRequest { account_id: 1, key: Some(pb::get_order_request::Key::OrderId(5)), ..Default::default() };
     assert_eq!(client(&channel).get(&request).await, Ok(None));
 }
 
@@ -122,7 +123,8 @@ async fn a_reader_that_stands_still_does_not_cost_the_connection() {
     let options = SessionOptions { in_flight: REQUESTS, ..SessionOptions::default() };
     let session = Session::open(channel.clone(), options).await.unwrap();
     let probe = client(&channel);
-    let get = pb::GetOrderRequest { account_id: 1, key: Some(pb::get_order_request::Key::OrderId(5)) };
+    let get =
+        pb::GetOrderRequest { account_id: 1, key: Some(pb::get_order_request::Key::OrderId(5)), ..Default::default() };
     let mut replies = Vec::new();
     for number in 0..REQUESTS {
         replies.push(session.send(Command::Submit(order(&format!("a-{number:030}")))).await.unwrap());

@@ -56,7 +56,7 @@ pub(crate) async fn find_afterwards(
             let client = &client;
             async move {
                 let key = Some(Key::ClientOrderId(expected.client_order_id.clone()));
-                let request = GetOrderRequest { account_id: expected.account_id, key };
+                let request = GetOrderRequest { account_id: expected.account_id, key, ..Default::default() };
                 let found = client.get(&request).await.context("cannot look up an order")?;
                 Ok::<_, anyhow::Error>((*order_id, expected, found.and_then(|response| response.order)))
             }

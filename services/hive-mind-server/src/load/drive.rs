@@ -112,7 +112,7 @@ pub(crate) async fn state_hash(channel: &Channel, instruments: &[InstrumentStatu
     let mut client = MarketDataServiceClient::new(channel.clone());
     let mut hashes = Vec::new();
     for shard in shards {
-        let digest = client.get_state_digest(GetStateDigestRequest { shard }).await;
+        let digest = client.get_state_digest(GetStateDigestRequest { shard, ..Default::default() }).await;
         hashes.push(digest.context("cannot read the digest of the state")?.into_inner().state_hash);
     }
     Ok(hashes.join(":"))

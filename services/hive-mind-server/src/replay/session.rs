@@ -195,7 +195,7 @@ impl Desk {
 
     /// The whole book must be the one that its increments tell.
     async fn compare_books(&mut self) -> Result<()> {
-        let request = GetBookRequest { symbol: self.writer.symbol.clone(), depth: BOOK_DEPTH };
+        let request = GetBookRequest { symbol: self.writer.symbol.clone(), depth: BOOK_DEPTH, ..Default::default() };
         let answer = MarketDataServiceClient::new(self.channel.clone()).get_book(request).await;
         let book = answer.context("cannot read the book")?.into_inner().book.unwrap_or_default();
         let BookSnapshot { bids, asks, book_seq, .. } = book;

@@ -3,14 +3,13 @@
 //! Deliberately absent: which RPC it is; unary calls, sessions and the operator's calls all come through here.
 
 use crate::admission::{Admission, Published};
-use crate::leadership::ShardStatus;
 use crate::metrics::{Metrics, Operation, Outcome};
-use crate::shard::{Answer, Query};
+use crate::shard::{Answer, Freshness, Query, Reply, Told};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use types::{ClientOrderId, Command, OrderStatus, ShardId, Symbol};
+use types::{ClientOrderId, Command, OrderStatus, Seq, ShardId, Symbol};
 use wire::convert::InstrumentLookup;
 use wire::pb::orders::v1::OrderReport;
 use wire::status::{ApiError, ErrorCode};
@@ -20,7 +19,6 @@ use wire::status::{ApiError, ErrorCode};
 pub(crate) struct Trading {
     pub(crate) shard: ShardId,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) status: Arc<ShardStatus>,
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelled when the engine stops taking work: streams are ended, after their last answers.
     pub(crate) closing: CancellationToken,
@@ -40,11 +38,6 @@ impl Trading {
     /// Whether the shard has the instrument, as far as this engine knows.
     pub(crate) fn has(&self, symbol: &Symbol) -> bool {
         self.admission.published().instrument_id(symbol).is_some()
-    }
-
-    /// The instruments that the shard has, as far as this engine knows.
-    pub(crate) fn symbols(&self) -> Vec<Symbol> {
-        self.admission.published().symbols.load().keys().copied().collect()
     }
 
     /// Decodes a request and hands it to the shard.
@@ -102,22 +95,22 @@ impl Trading {
         self.finish(&pending, answer)
     }
 
-    /// A question from beginning to end.
-    pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, ApiError> {
-        self.admission.ask(question)?.await.map_err(|_| ApiError::not_ready("the shard is not open"))
+    /// A question from beginning to end, answered by the leader.
+    pub(crate) async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Query) -> Result<T, ApiError> {
+        Ok(self.read(false, 0, question).await?.view)
     }
 
-    /// A request that another engine answers, measured.
-    pub(crate) async fn handed_on<A>(
+    /// A question from beginning to end, answered by the leader, or from what this engine has applied if that may be
+    /// stale; in any case from a state that is as far as `min_seq`.
+    pub(crate) async fn read<T>(
         &self,
-        operation: Operation,
-        call: impl Future<Output = Result<A, ApiError>>,
-    ) -> Result<A, ApiError> {
-        let received = Instant::now();
-        let answer = call.await;
-        let outcome = answer.as_ref().map_or_else(outcome_of_error, |_| Outcome::Forwarded);
-        self.record(operation, outcome, received.elapsed());
-        answer
+        allow_stale: bool,
+        min_seq: u64,
+        question: impl FnOnce(Reply<T>) -> Query,
+    ) -> Result<Told<T>, ApiError> {
+        let freshness = if allow_stale { Freshness::Applied } else { Freshness::Confirmed };
+        let answer = self.admission.ask(freshness, Seq(min_seq), question)?;
+        answer.await.map_err(|_| self.admission.unanswered(freshness))
     }
 
     pub(crate) fn record(&self, operation: Operation, outcome: Outcome, took: Duration) {

@@ -8,7 +8,6 @@ use futures::Stream as _;
 use futures::future::BoxFuture;
 use journal_core::proposer::VoterId;
 use journal_core::{AppendReply, AppendRequest};
-use service_kit::clock;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -87,9 +86,8 @@ impl Link {
         self.stream = Stream::Closed;
     }
 
-    pub(super) fn append(&mut self, mut request: AppendRequest) {
+    pub(super) fn append(&mut self, request: AppendRequest) {
         let Stream::Open(open) = &self.stream else { return };
-        request.sent_us = clock::now_us();
         if open.requests.try_send(convert::append_request_to_pb(request)).is_err() {
             tracing::warn!(voter = self.voter.0, "journal voter takes no more entries, reconnecting");
             self.lose();

@@ -39,10 +39,6 @@ impl Phase {
             Self::Recovering { epoch } | Self::Leading { epoch, .. } | Self::Draining { epoch } => Some(*epoch),
         }
     }
-
-    pub(super) const fn serves_reads(&self) -> bool {
-        matches!(self, Self::Leading { .. } | Self::Draining { .. })
-    }
 }
 
 impl Shard {
@@ -181,6 +177,7 @@ impl Shard {
             self.metrics.unknown.increment(batch.give_up(&unknown));
         }
         self.queue.refuse_all(&ApiError::not_ready(why));
+        self.questions.give_up();
         if self.phase.epoch().is_some() {
             let mut ignored = Vec::new();
             self.proposer.step(Input::StepDown { reason: why.to_owned() }, &mut ignored);

@@ -3,35 +3,35 @@
 //! Deliberately absent: anything uncommitted, and the history of orders that the engine no longer remembers.
 
 use super::applier::Applier;
-use super::{BookFeed, BookView, DigestView, InstrumentView, InstrumentsView, OrderFound, Query};
+use super::{BookFeed, BookView, DigestView, InstrumentView, InstrumentsView, OrderFound, Query, Told};
 use types::{AccountId, InstrumentId, OrderTarget, Side, Symbol};
 
 /// Answers one question. Whoever has gone meanwhile gets nothing.
-pub(super) fn answer(applier: &mut Applier, query: Query) {
+pub(super) fn answer(applier: &mut Applier, query: Query, stale: bool) {
     match query {
         Query::Order { account, key, reply } => {
-            let _ = reply.send(order(applier, account, key));
+            let _ = reply.send(Told { view: order(applier, account, key), stale });
         }
         Query::Book { symbol, depth, reply } => {
             let book = applier.exchange.instrument_id(&symbol).map(|id| book(applier, id, symbol, depth));
-            let _ = reply.send(book);
+            let _ = reply.send(Told { view: book, stale });
         }
         Query::FollowBook { symbol, reply } => {
             let feed = applier.exchange.instrument_id(&symbol).map(|id| BookFeed {
                 snapshot: book(applier, id, symbol, usize::MAX),
                 changes: applier.feeds.follow_book(id),
             });
-            let _ = reply.send(feed);
+            let _ = reply.send(Told { view: feed, stale });
         }
         Query::FollowTrades { of, reply } => {
             let known = of.is_none_or(|symbol| applier.exchange.instrument_id(&symbol).is_some());
-            let _ = reply.send(known.then(|| applier.feeds.follow_trades()));
+            let _ = reply.send(Told { view: known.then(|| applier.feeds.follow_trades()), stale });
         }
         Query::Instruments { reply } => {
-            let _ = reply.send(instruments(applier));
+            let _ = reply.send(Told { view: instruments(applier), stale });
         }
         Query::Digest { reply } => {
-            let _ = reply.send(digest(applier));
+            let _ = reply.send(Told { view: digest(applier), stale });
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Deliberately absent: how long anything takes on the network; whatever is slow comes back as an input.
 
 use super::lead::Phase;
-use super::{Execute, Query, Shard, ShardError, reads};
+use super::{Execute, Question, Shard, ShardError};
 use crate::journal_client::JournalEvent;
 use crate::leadership::Order;
 use journal_core::proposer::{Effect, Input};
@@ -25,7 +25,7 @@ enum Happened {
     Leadership(Option<Order>),
     /// In `Shard::arrived`.
     Commands,
-    Asked(Query),
+    Asked(Question),
     Tick,
 }
 
@@ -56,7 +56,7 @@ impl Shard {
             _ = self.commands.recv_many(&mut self.arrived, COMMANDS_AT_ONCE), if !self.commands.is_closed() => {
                 Happened::Commands
             }
-            Some(query) = self.queries.recv() => Happened::Asked(query),
+            Some(question) = self.queries.recv(), if self.questions.have_room() => Happened::Asked(question),
         }
     }
 
@@ -69,7 +69,7 @@ impl Shard {
                 }
             }
             Happened::Commands => self.on_commands(),
-            Happened::Asked(query) => self.on_query(query),
+            Happened::Asked(question) => self.on_question(question),
             Happened::Tick => self.on_tick(),
         }
         if self.failed.is_none() {
@@ -107,13 +107,6 @@ impl Shard {
         }
     }
 
-    fn on_query(&mut self, query: Query) {
-        // Otherwise the question is dropped, which its handler understands: the state may be behind.
-        if self.phase.serves_reads() {
-            reads::answer(&mut self.applier, query);
-        }
-    }
-
     fn on_tick(&mut self) {
         let now = Instant::now();
         self.journal.watch(now);
@@ -123,6 +116,7 @@ impl Shard {
             self.stand_by();
         }
         self.look_at_deadlines(now);
+        self.look_at_questions(now);
         self.look_at_journal();
     }
 
@@ -147,6 +141,7 @@ impl Shard {
             Effect::OpenStream { voter } => self.journal.open_stream(voter),
             Effect::Append { voter, request } => self.journal.append(voter, request),
             Effect::Committed { seq } => self.on_committed(seq),
+            Effect::ReadsConfirmed { up_to } => self.on_reads_confirmed(up_to),
             Effect::Opened => self.on_opened(),
             Effect::Adopted { tail } => self.on_adopted(tail),
             Effect::Deposed { promised } => self.stop_leading("a voter promised a newer epoch", promised.number),

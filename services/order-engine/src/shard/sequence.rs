@@ -101,6 +101,7 @@ impl Shard {
         self.status.commit.store(seq.0, Ordering::Relaxed);
         self.status.applied.store(seq.0, Ordering::Relaxed);
         self.serve();
+        self.answer_early();
     }
 
     /// Whoever has waited too long is told what can be told.

@@ -64,6 +64,11 @@ impl Standby {
         self.loaded && self.step != Step::Loading
     }
 
+    /// Whether the state may be shown: it has once been all that was committed.
+    pub(super) const fn is_readable(&self) -> bool {
+        self.current && self.diverged.is_none()
+    }
+
     /// Whether a voter sends what is committed.
     pub(super) fn follows(&self) -> bool {
         self.step == Step::Following && self.failures == 0
@@ -192,6 +197,7 @@ impl Shard {
         self.standby.current |= applied >= followed.commit;
         self.status.commit.store(followed.commit.max(applied).0, Ordering::Relaxed);
         self.status.applied.store(applied.0, Ordering::Relaxed);
+        self.answer_early();
     }
 
     /// Whether an entry is committed, comes next and is what its hash says.

@@ -41,7 +41,7 @@ impl Kept {
 }
 
 async fn whole_book(engine: &Engine) -> BookSnapshot {
-    let request = GetBookRequest { symbol: SYMBOL.to_owned(), depth: 1000 };
+    let request = GetBookRequest { symbol: SYMBOL.to_owned(), depth: 1000, ..Default::default() };
     engine.market_data().get_book(request).await.unwrap().into_inner().book.unwrap()
 }
 
@@ -172,13 +172,17 @@ async fn a_subscriber_that_does_not_read_is_ended_and_nobody_waits_for_it() {
 async fn what_is_not_there_is_not_found() {
     let engine = Rig::new().start().await;
     let nope = "NOPE".to_owned();
-    let book = engine.market_data().get_book(GetBookRequest { symbol: nope.clone(), depth: 0 }).await;
+    let book =
+        engine.market_data().get_book(GetBookRequest { symbol: nope.clone(), depth: 0, ..Default::default() }).await;
     assert_eq!(code(book), ErrorCode::NotFound);
     let stream = engine.market_data().stream_book(StreamBookRequest { symbol: nope.clone() }).await;
     assert_eq!(code(stream.map(|_| ())), ErrorCode::NotFound);
     let stream = engine.market_data().stream_trades(StreamTradesRequest { symbol: nope }).await;
     assert_eq!(code(stream.map(|_| ())), ErrorCode::NotFound);
-    let deep = engine.market_data().get_book(GetBookRequest { symbol: SYMBOL.to_owned(), depth: 1001 }).await;
+    let deep = engine
+        .market_data()
+        .get_book(GetBookRequest { symbol: SYMBOL.to_owned(), depth: 1001, ..Default::default() })
+        .await;
     assert_eq!(code(deep), ErrorCode::InvalidArgument);
     engine.stop().await;
 }

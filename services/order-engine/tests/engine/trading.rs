@@ -16,7 +16,7 @@ async fn submit(engine: &Engine, request: wire::pb::orders::v1::SubmitOrderReque
 }
 
 async fn book(engine: &Engine) -> GetBookResponse {
-    let request = GetBookRequest { symbol: SYMBOL.to_owned(), depth: 0 };
+    let request = GetBookRequest { symbol: SYMBOL.to_owned(), depth: 0, ..Default::default() };
     engine.market_data().get_book(request).await.unwrap().into_inner()
 }
 
@@ -54,8 +54,9 @@ async fn an_order_lives_and_ends() {
 async fn orders_are_found_by_number_and_by_client_id_open_or_closed() {
     let engine = Rig::new().start().await;
     let report = submit(&engine, sell(7, "one", 1000, 10)).await;
-    let by_number = GetOrderRequest { account_id: 7, key: Some(Key::OrderId(report.order_id)) };
-    let by_client_id = GetOrderRequest { account_id: 7, key: Some(Key::ClientOrderId("one".to_owned())) };
+    let by_number = GetOrderRequest { account_id: 7, key: Some(Key::OrderId(report.order_id)), ..Default::default() };
+    let by_client_id =
+        GetOrderRequest { account_id: 7, key: Some(Key::ClientOrderId("one".to_owned())), ..Default::default() };
     let found = engine.orders().get_order(by_number.clone()).await.unwrap().into_inner();
     let order = found.order.clone().unwrap();
     assert_eq!((order.symbol.as_str(), order.side(), order.leaves_quantity), (SYMBOL, Side::Sell, 10));
@@ -66,9 +67,9 @@ async fn orders_are_found_by_number_and_by_client_id_open_or_closed() {
     let closed = engine.orders().get_order(by_number).await.unwrap().into_inner().order.unwrap();
     assert_eq!((closed.status(), closed.leaves_quantity), (OrderStatus::Canceled, 0));
 
-    let of_another = GetOrderRequest { account_id: 8, key: Some(Key::OrderId(report.order_id)) };
+    let of_another = GetOrderRequest { account_id: 8, key: Some(Key::OrderId(report.order_id)), ..Default::default() };
     assert_eq!(code(engine.orders().get_order(of_another).await), ErrorCode::NotFound);
-    let unset = GetOrderRequest { account_id: 8, key: None };
+    let unset = GetOrderRequest { account_id: 8, key: None, ..Default::default() };
     assert_eq!(code(engine.orders().get_order(unset).await), ErrorCode::InvalidArgument);
     engine.stop().await;
 }
@@ -149,7 +150,7 @@ async fn malformed_requests_name_their_field_and_change_nothing() {
 }
 
 async fn instruments(engine: &Engine) -> ListInstrumentsResponse {
-    engine.market_data().list_instruments(ListInstrumentsRequest {}).await.unwrap().into_inner()
+    engine.market_data().list_instruments(ListInstrumentsRequest::default()).await.unwrap().into_inner()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

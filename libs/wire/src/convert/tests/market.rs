@@ -78,7 +78,7 @@ fn a_state_change_needs_a_state() {
 
 #[test]
 fn books_have_a_usual_and_a_largest_depth() {
-    let request = |depth| pb::GetBookRequest { symbol: "ACME".to_owned(), depth };
+    let request = |depth| pb::GetBookRequest { symbol: "ACME".to_owned(), depth, ..Default::default() };
     assert_eq!(convert::book_request(&request(0)).unwrap().1, 10);
     assert_eq!(convert::book_request(&request(1000)).unwrap().1, 1000);
     assert_eq!(convert::book_request(&request(1001)).unwrap_err().field.as_deref(), Some("depth"));

@@ -166,7 +166,7 @@ fn a_session_request_without_a_command_is_refused() {
 #[test]
 fn an_order_is_asked_for_by_one_of_two_keys() {
     use pb::get_order_request::Key;
-    let request = |key| pb::GetOrderRequest { account_id: 5, key };
+    let request = |key| pb::GetOrderRequest { account_id: 5, key, ..Default::default() };
     let by_id = convert::order_key(&request(Some(Key::OrderId(3))));
     assert_eq!(by_id, Ok((AccountId(5), OrderTarget::OrderId(OrderId(3)))));
     assert_eq!(field_of(convert::order_key(&request(None))), "key");

@@ -36,6 +36,8 @@ pub(crate) struct Voter {
     lose_answer: Arc<AtomicBool>,
     /// Highest seq it knows to be committed.
     commit: watch::Sender<Seq>,
+    /// Nothing more is known to be committed, and is sent all the same.
+    reckless: Arc<AtomicBool>,
     /// Given instead of the stored snapshot to whoever asks first.
     other_snapshot: Arc<Mutex<Option<Snapshot>>>,
     seen: Arc<Seen>,
@@ -74,7 +76,9 @@ impl Voter {
         let (inputs, inbox) = std_mpsc::sync_channel(1024);
         let replies = Replies::default();
         let commit = watch::channel(recovered.control.base.seq).0;
-        let writer = Writer { storage, replies: Arc::clone(&replies), commit: commit.clone() };
+        let reckless = Arc::<AtomicBool>::default();
+        let writer =
+            Writer { storage, replies: Arc::clone(&replies), commit: commit.clone(), reckless: Arc::clone(&reckless) };
         let acceptor = Acceptor::new(ShardId(0), "voter", recovered);
         std::thread::spawn(move || writer.run(acceptor, &inbox));
         let next_client = Arc::default();
@@ -89,6 +93,7 @@ impl Voter {
             cut,
             lose_answer: Arc::default(),
             commit,
+            reckless,
             other_snapshot: Arc::default(),
             seen: Arc::default(),
         }
@@ -122,6 +127,11 @@ impl Voter {
     /// The next one who asks for a snapshot gets this one.
     pub(crate) fn give_other_snapshot(&self, at: &Tail, bytes: &[u8]) {
         *self.other_snapshot.lock().unwrap() = Some((*at, bytes.to_vec()));
+    }
+
+    /// Whether it stops learning what is committed, and sends followers what is not.
+    pub(crate) fn be_reckless(&self, reckless: bool) {
+        self.reckless.store(reckless, Ordering::SeqCst);
     }
 
     /// Highest seq it knows to be committed.
@@ -161,6 +171,7 @@ struct Writer {
     storage: MemoryStorage,
     replies: Replies,
     commit: watch::Sender<Seq>,
+    reckless: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -196,7 +207,9 @@ impl Writer {
                 None
             }
             Effect::Committed { seq } => {
-                self.commit.send_replace(seq);
+                if !self.reckless.load(Ordering::SeqCst) {
+                    self.commit.send_replace(seq);
+                }
                 None
             }
             Effect::Quarantine { .. } => None,
@@ -219,7 +232,8 @@ async fn follow(voter: Voter, mut from: Seq, out: mpsc::Sender<Result<pb::ReadRe
     let mut answered = false;
     loop {
         let committed = *commit.borrow_and_update();
-        let entries = match voter.log.read(from, committed, 1 << 16) {
+        let to = if voter.reckless.load(Ordering::SeqCst) { Seq(u64::MAX) } else { committed };
+        let entries = match voter.log.read(from, to, 1 << 16) {
             Ok(entries) => entries,
             Err(error) => return drop(out.send(Err(ApiError::precondition(error.to_string()).into())).await),
         };
