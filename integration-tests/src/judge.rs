@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use journal_core::Entry;
 use sim::checker::{Copy, Evidence, OrderRow, Rows, TradeRow, Verdict, check};
 use sim::history::{Call, Operation};
-use tonic::transport::Channel;
 use types::ShardId;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::history::v1::{GetHistoryStatusRequest, ListTradesRequest};
@@ -14,7 +13,7 @@ use wire::pb::journal::v1::ReadRequest;
 use wire::pb::journal::v1::journal_service_client::JournalServiceClient;
 use wire::pb::marketdata::v1::GetStateDigestRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
-use wire::transport::PEER_MESSAGE_LIMIT;
+use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
 
 use crate::cluster::Cluster;
 use crate::record::all_orders;

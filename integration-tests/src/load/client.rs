@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sim::history::{Answer, Call, Operation, Outcome};
-use tonic::transport::Channel;
 use tonic::{Request, Status};
 use wire::convert::session_command;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
@@ -16,6 +15,7 @@ use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::pb::orders::v1::{OrderReport, RejectReason};
 use wire::status::{ApiError, Retry};
+use wire::transport::Channel;
 
 use super::{Instruments, Recorder};
 use crate::cluster::Member;
