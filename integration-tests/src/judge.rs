@@ -151,11 +151,11 @@ async fn rows(cluster: &Cluster, operations: &[Operation]) -> Result<Vec<Rows>> 
 }
 
 /// Waits until history holds all of a shard up to `last`, and all that is committed now.
-async fn projected(channel: &Channel, _shard: u32, last: u64) -> Result<u64> {
+async fn projected(channel: &Channel, shard: u32, last: u64) -> Result<u64> {
     let begin = Instant::now();
     let mut client = HistoryServiceClient::new(channel.clone());
     loop {
-        let status = client.get_history_status(GetHistoryStatusRequest {}).await?.into_inner();
+        let status = client.get_history_status(GetHistoryStatusRequest { shard: Some(shard) }).await?.into_inner();
         if status.projected_seq >= last.max(status.commit_seq) {
             return Ok(status.projected_seq);
         }
