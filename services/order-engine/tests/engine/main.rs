@@ -13,3 +13,4 @@ mod shown;
 mod standby;
 mod support;
 mod trading;
+mod ways;

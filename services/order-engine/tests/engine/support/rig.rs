@@ -24,6 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// What outlives an engine.
 pub(crate) struct Rig {
     pub(crate) voter: Voter,
+    /// Other ways to it.
+    pub(crate) ways: Vec<Voter>,
     pub(crate) coordinator: Coordinator,
     /// Coordinators that are tried before that one.
     pub(crate) others: Vec<Coordinator>,
@@ -45,7 +47,7 @@ impl Rig {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        Self { voter: Voter::new(), coordinator: Coordinator::default(), others: Vec::new(), config }
+        Self { voter: Voter::new(), ways: Vec::new(), coordinator: Coordinator::default(), others: Vec::new(), config }
     }
 
     /// An engine that serves clients.
@@ -69,12 +71,15 @@ impl Rig {
     }
 
     async fn launch_as(&self, config: Config, listener: Option<TcpListener>) -> Engine {
-        let journal = JournalServiceServer::new(self.voter.clone()).max_decoding_message_size(PEER_MESSAGE_LIMIT);
+        let journal = |way: &Voter| {
+            let service = JournalServiceServer::new(way.clone()).max_decoding_message_size(PEER_MESSAGE_LIMIT);
+            serve(Routes::new(service))
+        };
+        let ways = [&self.voter].into_iter().chain(&self.ways).map(journal).collect();
         let coordinators = self.others.iter().chain([&self.coordinator]);
         let consensus = coordinators.map(|one| serve(Routes::new(ConsensusServiceServer::new(one.clone()))));
         let context = NodeContext::new("test", vec!["order-engine".to_owned()], std::env::temp_dir());
-        let deps =
-            Deps { journal: vec![vec![serve(Routes::new(journal))]], consensus: consensus.collect(), history: None };
+        let deps = Deps { journal: vec![ways], consensus: consensus.collect(), history: None };
         let engine = order_engine::build(config, deps, &context).await.unwrap();
         let mut routes = RoutesBuilder::default();
         engine.register(&mut routes);
