@@ -4,7 +4,8 @@ use futures::StreamExt;
 use wire::client::{Session, SessionOptions};
 use wire::forwarding;
 use wire::pb::marketdata::v1::{
-    GetBookRequest, GetStateDigestRequest, ListInstrumentsRequest, StreamBookRequest, StreamTradesRequest,
+    GetBookRequest, GetStateDigestRequest, GetStateDigestResponse, ListInstrumentsRequest, StreamBookRequest,
+    StreamTradesRequest,
 };
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::pb::orders::v1::{
@@ -54,7 +55,7 @@ async fn requests_and_questions_are_answered_by_the_leader() {
     let listed = market.list_instruments(ListInstrumentsRequest::default()).await.unwrap().into_inner();
     assert_eq!(listed.instruments.len(), 3);
     let digest = market.get_state_digest(GetStateDigestRequest::default()).await.unwrap().into_inner();
-    assert_eq!(digest, leader.digest().await);
+    assert_eq!(GetStateDigestResponse { stale: true, ..digest }, leader.digest().await);
 
     let all = MassCancelRequest { account_id: 1, client_order_id: "all".to_owned(), ..Default::default() };
     assert_eq!(orders.mass_cancel(all).await.unwrap().into_inner().report.unwrap().canceled_orders, 1);
