@@ -66,7 +66,7 @@ async fn a_leader_goes_on_over_another_gateway() {
     };
     let (orders, ()) = tokio::join!(load(&engine, &stop), faults);
     engine.ready().await;
-    let request = GetBookRequest { symbol: SYMBOL.to_owned(), depth: 1 };
+    let request = GetBookRequest { symbol: SYMBOL.to_owned(), depth: 1, ..Default::default() };
     let book = engine.market_data().get_book(request).await.unwrap().into_inner().book.unwrap();
     assert_eq!(book.bids[0].quantity, orders);
     assert_eq!(engine.detail("epoch-0"), epoch, "the leadership was not lost");
