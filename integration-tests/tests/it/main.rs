@@ -4,7 +4,6 @@
 mod apart;
 mod commands;
 mod crash;
-mod failover;
 mod hostile;
 mod outages;
 mod tools;

@@ -78,8 +78,7 @@ pub enum Input {
         /// At most [`crate::MAX_PAYLOAD_BYTES`].
         payload: Bytes,
     },
-    /// An append stream asked for by [`Effect::OpenStream`] is open; or another one, in the place of one that was lost
-    /// and not said to be.
+    /// An append stream asked for by [`Effect::OpenStream`] is open.
     StreamOpened {
         /// To whom.
         voter: VoterId,

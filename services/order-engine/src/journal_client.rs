@@ -9,7 +9,6 @@
 mod calls;
 mod follow;
 mod link;
-mod ways;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -25,7 +24,6 @@ use wire::transport::Channel;
 use calls::Caller;
 use follow::Follow;
 use link::Link;
-use ways::{Way, Ways};
 
 pub(crate) use follow::Followed;
 
@@ -58,19 +56,17 @@ pub(crate) struct JournalClient {
     calls: FuturesUnordered<BoxFuture<'static, JournalEvent>>,
     /// The committed log, while this engine does not lead.
     follow: Follow,
-    /// The way by which it is read.
-    followed: Option<(VoterId, Way)>,
     /// Which voter the log is read from next.
     turn: usize,
 }
 
 impl JournalClient {
-    /// The voters, each reached by any of its `channels`; the position in the list is the voter's number.
+    /// The voters, each reached by the first of its `channels`; the position in the list is the voter's number.
     pub(crate) fn new(shard: ShardId, channels: Vec<Vec<Channel>>) -> Self {
+        let channels = channels.into_iter().filter_map(|ways| ways.into_iter().next());
         let voters = (0..).map(VoterId);
-        let link = |(voter, channels)| Link::new(voter, Ways::new(shard, channels));
-        let links = voters.zip(channels).map(link).collect();
-        Self { shard, links, calls: FuturesUnordered::new(), follow: Follow::Closed, followed: None, turn: 0 }
+        let links = voters.zip(channels).map(|(voter, channel)| Link::new(voter, channel)).collect();
+        Self { shard, links, calls: FuturesUnordered::new(), follow: Follow::Closed, turn: 0 }
     }
 
     /// The numbers of all voters.
@@ -94,8 +90,7 @@ impl JournalClient {
 
     /// Asks all voters for their newest snapshot.
     pub(crate) fn read_snapshot(&mut self) {
-        let callers =
-            self.links.iter().map(|link| Caller::new(self.shard, link.voter(), link.ways().clone())).collect();
+        let callers = self.links.iter().map(|link| Caller::new(self.shard, link.voter(), link.client())).collect();
         self.calls.push(calls::read_snapshot(callers));
     }
 
@@ -104,9 +99,7 @@ impl JournalClient {
         let link = self.turn % self.links.len().max(1);
         self.turn = self.turn.wrapping_add(1);
         if let Some(link) = self.links.get(link) {
-            let (way, client) = link.ways().current();
-            self.followed = Some((link.voter(), way));
-            self.follow.open(client, self.shard, from);
+            self.follow.open(link.client(), self.shard, from);
         }
     }
 
@@ -152,12 +145,6 @@ impl JournalClient {
             }
         }
         if let Poll::Ready(event) = self.follow.poll_next(cx) {
-            if matches!(event, JournalEvent::FollowEnded { .. })
-                && let Some((voter, way)) = self.followed.take()
-                && let Some(link) = self.link(voter)
-            {
-                link.ways().leave(way);
-            }
             return Poll::Ready(event);
         }
         match self.calls.poll_next_unpin(cx) {
@@ -173,6 +160,6 @@ impl JournalClient {
 
     fn caller(&self, voter: VoterId) -> Option<Caller> {
         let link = self.links.get(usize::from(voter.0))?;
-        Some(Caller::new(self.shard, voter, link.ways().clone()))
+        Some(Caller::new(self.shard, voter, link.client()))
     }
 }

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod faults;
-mod forwarding;
 mod fuzz;
 mod leadership;
 mod market_data;
@@ -13,4 +12,3 @@ mod shown;
 mod standby;
 mod support;
 mod trading;
-mod ways;
