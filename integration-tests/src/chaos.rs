@@ -7,7 +7,8 @@ mod expected;
 mod fault;
 mod report;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,8 +16,10 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use sim::checker::Verdict;
+use sim::history::Operation;
 
-use crate::cluster::{Cluster, Shape, symbols};
+use crate::cluster::{Cluster, LogLine, Shape, symbols};
 use crate::judge::judge;
 use crate::load::{Load, Options, Recorder, pauses};
 
@@ -58,71 +61,123 @@ pub struct Inflicted {
     pub window: (u64, u64),
 }
 
+/// A cluster under load.
+pub struct Scene {
+    directory: PathBuf,
+    /// The cluster.
+    pub cluster: Cluster,
+    load: Load,
+}
+
+/// What is left when the load has ended and everything was judged.
+#[derive(Debug)]
+pub struct Aftermath {
+    /// Everything the clients recorded.
+    pub operations: Vec<Operation>,
+    /// What the checker found, by shard.
+    pub verdicts: Vec<Verdict>,
+    /// Log lines that no fault explains.
+    pub complaints: Vec<LogLine>,
+    /// Requests that were due and not sent.
+    pub not_sent: u64,
+}
+
+impl Scene {
+    /// Starts a cluster and a load, and waits until each shard has answered.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start(directory: &Path, plan: &Plan) -> Result<Self> {
+        let cluster = Cluster::start(directory, plan.shape).await?;
+        let symbols = symbols(plan.shape.shards);
+        let options = Options { rate: plan.rate, accounts: plan.accounts, seed: plan.seed, symbols };
+        let load = Load::start(&cluster.engines, &options).await?;
+        let scene = Self { directory: directory.to_owned(), cluster, load };
+        scene.acknowledged("the start").await?;
+        Ok(scene)
+    }
+
+    /// The record of the clients.
+    #[must_use]
+    pub const fn recorder(&self) -> &Arc<Recorder> {
+        self.load.recorder()
+    }
+
+    /// Waits until each shard has acknowledged something that was sent after now.
+    ///
+    /// # Errors
+    /// When one has not in time.
+    pub async fn acknowledged(&self, after: &str) -> Result<()> {
+        let (now, begin) = (self.recorder().stamp(), Instant::now());
+        while self.recorder().last_acknowledged(self.cluster.shape.shards) < now {
+            ensure!(begin.elapsed() < RECOVERY_LIMIT, "nothing was acknowledged for {RECOVERY_LIMIT:?} after {after}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the load, judges, ends the cluster. `deck`: what was inflicted. If anything is wrong, the record of the
+    /// clients is left in the directory.
+    ///
+    /// # Errors
+    /// When it cannot be judged, or a process does not end in order.
+    pub async fn finish(self, deck: &[Fault]) -> Result<Aftermath> {
+        let recorder = self.load.stop().await?;
+        let operations = recorder.take();
+        let verdicts = judge(&self.cluster, operations.clone(), || recorder.stamp()).await?;
+        let complaints = expected::unexpected(self.cluster.complaints(), deck);
+        if verdicts.iter().any(|verdict| !verdict.is_clean()) {
+            let lines: Vec<String> = operations.iter().filter_map(|operation| operation.to_line().ok()).collect();
+            std::fs::write(self.directory.join("history.jsonl"), lines.join("\n"))?;
+        }
+        self.cluster.stop().await?;
+        Ok(Aftermath { operations, verdicts, complaints, not_sent: recorder.skipped_requests() })
+    }
+}
+
+impl Aftermath {
+    /// Fails if the checker found anything, or a process said what nobody expected.
+    ///
+    /// # Errors
+    /// With everything that was found.
+    pub fn must_be_clean(&self) -> Result<()> {
+        let violations: Vec<String> =
+            self.verdicts.iter().flat_map(|verdict| &verdict.violations).map(ToString::to_string).collect();
+        ensure!(violations.is_empty(), "{}", violations.join("\n"));
+        let lines: Vec<&str> = self.complaints.iter().map(|line| line.line.as_str()).collect();
+        ensure!(lines.is_empty(), "unexpected log lines:\n{}", lines.join("\n"));
+        Ok(())
+    }
+}
+
 /// Plays `plan` in `directory`, where all logs and, if anything is wrong, the record of the clients stay.
 ///
 /// # Errors
 /// When the cluster does not come up, does not recover, or cannot be judged. What the judgement finds is in the report.
 pub async fn run(directory: &Path, plan: &Plan, tell: impl Fn(&str)) -> Result<Report> {
-    let mut cluster = Cluster::start(directory, plan.shape).await?;
-    let symbols = symbols(plan.shape.shards);
-    let options = Options { rate: plan.rate, accounts: plan.accounts, seed: plan.seed, symbols };
-    let load = Load::start(&cluster.engines, &options).await?;
+    let mut scene = Scene::start(directory, plan).await?;
     let begin = Instant::now();
-    acknowledged(load.recorder(), plan.shape.shards, "the start").await?;
     let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
     let mut inflicted = Vec::new();
     while inflicted.is_empty() || begin.elapsed() < plan.time {
         let mut deck = plan.deck.clone();
         deck.shuffle(&mut random);
         for fault in deck {
-            let from = load.recorder().stamp();
+            let from = scene.recorder().stamp();
             tell(&format!("{:7.1} s  {fault:?}", begin.elapsed().as_secs_f64()));
-            fault.inflict(&mut cluster, &mut random).await.with_context(|| format!("{fault:?}"))?;
-            acknowledged(load.recorder(), plan.shape.shards, &format!("{fault:?}")).await?;
+            fault.inflict(&mut scene.cluster, &mut random).await.with_context(|| format!("{fault:?}"))?;
+            scene.acknowledged(&format!("{fault:?}")).await?;
             tokio::time::sleep(Duration::from_millis(random.random_range(CALM_MS))).await;
-            inflicted.push(Inflicted { fault, window: (from, load.recorder().stamp()) });
+            inflicted.push(Inflicted { fault, window: (from, scene.recorder().stamp()) });
             if begin.elapsed() >= plan.time && inflicted.len() >= plan.deck.len() {
                 break;
             }
         }
     }
     let seconds = begin.elapsed().as_secs_f64();
-    tell("the load ends");
-    let recorder = load.stop().await?;
-    let operations = recorder.take();
+    tell("the load ends, the record is judged");
+    let aftermath = scene.finish(&plan.deck).await?;
     let windows: Vec<(u64, u64)> = inflicted.iter().map(|one| one.window).collect();
-    let pauses = pauses(&operations, &windows);
-    tell(&format!("{} operations are judged", operations.len()));
-    let verdicts = judge(&cluster, operations.clone(), || recorder.stamp()).await?;
-    let complaints = expected::unexpected(cluster.complaints(), &plan.deck);
-    let stopped = cluster.stop().await;
-    let report = Report::new(
-        plan,
-        seconds,
-        &inflicted,
-        &pauses,
-        &operations,
-        recorder.skipped_requests(),
-        &verdicts,
-        complaints,
-    );
-    if !report.is_clean() {
-        let lines: Vec<String> = operations.iter().filter_map(|operation| operation.to_line().ok()).collect();
-        std::fs::write(directory.join("history.jsonl"), lines.join("\n"))?;
-    }
-    stopped?;
-    Ok(report)
-}
-
-/// Waits until each shard has acknowledged something that was sent after now.
-///
-/// # Errors
-/// When one has not in time.
-pub async fn acknowledged(recorder: &Recorder, shards: u32, after: &str) -> Result<()> {
-    let (now, begin) = (recorder.stamp(), Instant::now());
-    while recorder.last_acknowledged(shards) < now {
-        ensure!(begin.elapsed() < RECOVERY_LIMIT, "nothing was acknowledged for {RECOVERY_LIMIT:?} after {after}");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
+    let pauses = pauses(&aftermath.operations, &windows);
+    Ok(Report::new(plan, seconds, &inflicted, &pauses, aftermath))
 }

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use journal_core::Entry;
 use sim::checker::{Copy, Evidence, OrderRow, Rows, TradeRow, Verdict, check};
 use sim::history::{Call, Operation};
-use tonic::transport::Channel;
 use types::ShardId;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::history::v1::{GetHistoryStatusRequest, ListTradesRequest};
@@ -14,7 +13,7 @@ use wire::pb::journal::v1::ReadRequest;
 use wire::pb::journal::v1::journal_service_client::JournalServiceClient;
 use wire::pb::marketdata::v1::GetStateDigestRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
-use wire::transport::PEER_MESSAGE_LIMIT;
+use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
 
 use crate::cluster::Cluster;
 use crate::record::all_orders;
@@ -152,11 +151,11 @@ async fn rows(cluster: &Cluster, operations: &[Operation]) -> Result<Vec<Rows>> 
 }
 
 /// Waits until history holds all of a shard up to `last`, and all that is committed now.
-async fn projected(channel: &Channel, _shard: u32, last: u64) -> Result<u64> {
+async fn projected(channel: &Channel, shard: u32, last: u64) -> Result<u64> {
     let begin = Instant::now();
     let mut client = HistoryServiceClient::new(channel.clone());
     loop {
-        let status = client.get_history_status(GetHistoryStatusRequest {}).await?.into_inner();
+        let status = client.get_history_status(GetHistoryStatusRequest { shard: Some(shard) }).await?.into_inner();
         if status.projected_seq >= last.max(status.commit_seq) {
             return Ok(status.projected_seq);
         }

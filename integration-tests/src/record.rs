@@ -163,7 +163,7 @@ pub async fn check_history(answered: &[Answered], channel: &Channel) -> Result<(
 pub async fn wait_projected(channel: &Channel, seq: u64) -> Result<()> {
     let mut client = HistoryServiceClient::new(channel.clone());
     for _ in 0..1_200 {
-        let status = client.get_history_status(GetHistoryStatusRequest {}).await?.into_inner();
+        let status = client.get_history_status(GetHistoryStatusRequest::default()).await?.into_inner();
         if status.projected_seq >= seq {
             return Ok(());
         }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sim::checker::Verdict;
-use sim::history::{Call, Operation, Outcome};
+use sim::history::{Call, Outcome};
 
-use super::{Fault, Inflicted, Plan};
+use super::{Aftermath, Fault, Inflicted, Plan};
 use crate::cluster::{LogLine, Shape};
 
 /// See the module.
@@ -94,17 +94,14 @@ impl Pauses {
 }
 
 impl Report {
-    #[expect(clippy::too_many_arguments, reason = "all that is known after a run, put together once")]
     pub(super) fn new(
         plan: &Plan,
         seconds: f64,
         inflicted: &[Inflicted],
         pauses: &[Duration],
-        operations: &[Operation],
-        not_sent: u64,
-        verdicts: &[Verdict],
-        complaints: Vec<LogLine>,
+        aftermath: Aftermath,
     ) -> Self {
+        let Aftermath { operations, verdicts, complaints, not_sent } = aftermath;
         let mut by_fault: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
         for (one, pause) in inflicted.iter().zip(pauses) {
             by_fault.entry(one.fault).or_default().push(*pause);
@@ -124,7 +121,7 @@ impl Report {
             violations: Vec::new(),
             complaints,
         };
-        for operation in operations {
+        for operation in &operations {
             let Call::Request { outcome, .. } = &operation.call else { continue };
             report.retries += u64::from(operation.attempts.saturating_sub(1));
             match outcome {
@@ -133,7 +130,7 @@ impl Report {
                 Outcome::Unknown { .. } => report.unknown += 1,
             }
         }
-        for verdict in verdicts {
+        for verdict in &verdicts {
             report.checked.add(verdict);
             report.violations.extend(verdict.violations.iter().map(ToString::to_string));
         }

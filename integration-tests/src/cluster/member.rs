@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use tonic::transport::Channel;
+use wire::transport::Channel;
 
 use crate::node::Node;
 use crate::ports;

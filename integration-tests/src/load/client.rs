@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sim::history::{Answer, Call, Operation, Outcome};
-use tonic::transport::Channel;
 use tonic::{Request, Status};
 use wire::convert::session_command;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
@@ -16,20 +15,23 @@ use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::pb::orders::v1::{OrderReport, RejectReason};
 use wire::status::{ApiError, Retry};
+use wire::transport::Channel;
 
 use super::{Instruments, Recorder};
 use crate::cluster::Member;
 use crate::requests::{identity, in_session};
 
-/// How long one attempt may take: longer than any answer under load, short enough to find out about a stopped process.
+/// How long the first attempt may take: longer than any answer under load, short enough to find out about a stopped
+/// process. Each further one may take twice as long, so that a cluster that is behind is not buried under retries.
 const ATTEMPT_LIMIT: Duration = Duration::from_millis(1_000);
+const ATTEMPT_LIMIT_MAX: Duration = Duration::from_secs(8);
 
 /// How long a request is tried: longer than any fault lasts.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Between two attempts, at first and at the most.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
-const BACKOFF_MAX: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_millis(640);
 
 /// Levels read of a book.
 const DEPTH: usize = 5;
@@ -80,15 +82,18 @@ impl Client {
         let (account, id) = identity(&command);
         let (account, id) = (account, id.to_owned());
         let (invoked, begin) = (self.recorder.stamp(), Instant::now());
-        let (mut attempts, mut in_doubt, mut backoff) = (0, false, BACKOFF_MIN);
+        let (mut attempts, mut in_doubt, mut backoff, mut limit) = (0, false, BACKOFF_MIN, ATTEMPT_LIMIT);
         let outcome = loop {
             attempts += 1;
             let engine = self.believed(shard);
-            let sent = send(self.engines[engine].1.clone(), command.clone());
-            let error = match tokio::time::timeout(ATTEMPT_LIMIT, sent).await {
+            let sent = send(self.engines[engine].1.clone(), command.clone(), limit);
+            let error = match tokio::time::timeout(limit, sent).await {
                 Ok(Ok(report)) => break Ok(report),
                 Ok(Err(status)) => Some(ApiError::from_status(&status)),
-                Err(_) => None,
+                Err(_) => {
+                    limit = (limit * 2).min(ATTEMPT_LIMIT_MAX);
+                    None
+                }
             };
             let retry = error.as_ref().map_or(Retry::InDoubt, |error| error.code.retry());
             in_doubt |= retry == Retry::InDoubt;
@@ -126,7 +131,7 @@ impl Client {
         let symbol = request.symbol.clone();
         let mut service = MarketDataServiceClient::new(self.engines[engine].1.clone());
         let invoked = self.recorder.stamp();
-        let asked = service.get_book(timed(request));
+        let asked = service.get_book(timed(request, ATTEMPT_LIMIT));
         let Ok(Ok(answer)) = tokio::time::timeout(ATTEMPT_LIMIT, asked).await else { return };
         let Some(book) = answer.into_inner().book else { return };
         let returned = self.recorder.stamp();
@@ -140,19 +145,19 @@ impl Client {
 }
 
 /// With a deadline, so that a process that was stopped does not execute it long after.
-fn timed<T>(message: T) -> Request<T> {
+fn timed<T>(message: T, limit: Duration) -> Request<T> {
     let mut request = Request::new(message);
-    request.set_timeout(ATTEMPT_LIMIT);
+    request.set_timeout(limit);
     request
 }
 
-async fn send(channel: Channel, command: Command) -> Result<OrderReport, Status> {
+async fn send(channel: Channel, command: Command, limit: Duration) -> Result<OrderReport, Status> {
     let mut client = OrderServiceClient::new(channel);
     let report = match command {
-        Command::Submit(c) => client.submit_order(timed(c)).await?.into_inner().report,
-        Command::Cancel(c) => client.cancel_order(timed(c)).await?.into_inner().report,
-        Command::Replace(c) => client.replace_order(timed(c)).await?.into_inner().report,
-        Command::MassCancel(c) => client.mass_cancel(timed(c)).await?.into_inner().report,
+        Command::Submit(c) => client.submit_order(timed(c, limit)).await?.into_inner().report,
+        Command::Cancel(c) => client.cancel_order(timed(c, limit)).await?.into_inner().report,
+        Command::Replace(c) => client.replace_order(timed(c, limit)).await?.into_inner().report,
+        Command::MassCancel(c) => client.mass_cancel(timed(c, limit)).await?.into_inner().report,
     };
     report.ok_or_else(|| Status::internal("an answer without a report"))
 }

@@ -4,6 +4,7 @@
 mod apart;
 mod commands;
 mod crash;
+mod failover;
 mod hostile;
 mod outages;
 mod tools;

@@ -78,7 +78,8 @@ pub enum Input {
         /// At most [`crate::MAX_PAYLOAD_BYTES`].
         payload: Bytes,
     },
-    /// An append stream asked for by [`Effect::OpenStream`] is open.
+    /// An append stream asked for by [`Effect::OpenStream`] is open; or another one, in the place of one that was lost
+    /// and not said to be.
     StreamOpened {
         /// To whom.
         voter: VoterId,

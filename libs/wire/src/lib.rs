@@ -8,6 +8,7 @@
 pub mod client;
 pub mod codec;
 pub mod convert;
+pub mod forwarding;
 pub mod pb;
 pub mod status;
 pub mod transport;

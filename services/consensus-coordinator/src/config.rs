@@ -38,6 +38,8 @@ pub struct Config {
     pub request_timeout: HumanDuration,
     /// How long a connection to etcd may take to be made: 50 ms to 5 s.
     pub connect_timeout: HumanDuration,
+    /// How long nothing is moved after a shard was moved to spread leaderships: 1 s to 1 h.
+    pub balance_pause: HumanDuration,
 }
 
 /// Why a configuration is refused.
@@ -70,7 +72,7 @@ pub enum ConfigError {
 }
 
 impl Default for Config {
-    /// Shard 0; embedded; leases of 5 s; a second for each operation and two for a connection.
+    /// Shard 0; embedded; leases of 5 s; a second for each operation and two for a connection; a move every 5 s.
     fn default() -> Self {
         Self {
             shards: vec![0],
@@ -80,6 +82,7 @@ impl Default for Config {
             lease_ttl: HumanDuration::from_millis(5_000),
             request_timeout: HumanDuration::from_millis(1_000),
             connect_timeout: HumanDuration::from_millis(2_000),
+            balance_pause: HumanDuration::from_millis(5_000),
         }
     }
 }
@@ -93,6 +96,7 @@ impl Config {
         in_range("lease_ttl", self.lease_ttl, 2_000, 60_000)?;
         in_range("request_timeout", self.request_timeout, 50, 1_000)?;
         in_range("connect_timeout", self.connect_timeout, 50, 5_000)?;
+        in_range("balance_pause", self.balance_pause, 1_000, 3_600_000)?;
         if self.shards.is_empty() || self.shards.iter().any(|shard| *shard > u16::MAX.into()) {
             return Err(ConfigError::Shards);
         }

@@ -1,228 +1,280 @@
-//! What the coordinator does with its store: gives leaderships, keeps them for engines that live, tells the deposed,
-//! and remembers what it saw last, for when the store is away.
+//! A coordinator: what it hears of engines and reads in the store goes into the rules of placement, and what they say
+//! is done.
 //!
-//! Deliberately absent: gRPC, and any timer that renews a lease by itself.
+//! Deliberately absent: the rules, which are in `journal_core::placement`; gRPC; and any timer that renews a lease by
+//! itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use journal_core::placement::{Effect, Input, Placement, Timing};
 use service_kit::{Component, clock};
-use types::{Epoch, ShardId};
+use tokio::sync::{mpsc, watch};
+use types::{Epoch, Incarnation, ShardId};
 use wire::convert::Engine;
-use wire::pb::orders::v1::LeaderHint;
-use wire::status::{ApiError, ErrorCode};
+use wire::pb::consensus::v1 as pb;
+use wire::status::ApiError;
 
+use crate::heartbeats::{KnownEngine, Push};
 use crate::metrics::{CoordinatorMetrics, Operation};
-use crate::{Acquire, Acquired, EndpointHealth, Kept, LeaseStore, ShardState, StoreError};
-
-/// A lease is not renewed more often than this, however many streams an engine opens.
-const RENEWAL_PAUSE: Duration = Duration::from_millis(300);
+use crate::refusal;
+use crate::voters::Voters;
+use crate::{Acquire, Acquired, EndpointHealth, Holder, LeaseStore, Reading, ShardState, StoreError};
 
 /// The coordinator of one process.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
-    store: Arc<dyn LeaseStore>,
+    pub(crate) name: String,
+    pub(crate) store: Arc<dyn LeaseStore>,
+    /// Shards that have leaders.
+    pub(crate) shards: Arc<[u32]>,
+    pub(crate) voters: Voters,
+    pub(crate) metrics: CoordinatorMetrics,
+    pub(crate) timing: Timing,
     component: Component,
-    metrics: CoordinatorMetrics,
     /// Limit of an acquisition: an engine waits three seconds for it.
     acquire_limit: Duration,
-    seen: Mutex<Seen>,
+    begun: Instant,
+    desk: Mutex<Desk>,
+    /// One reading at a time.
+    reading: tokio::sync::Mutex<()>,
+    /// Counts readings, for whoever waits for one.
+    pub(crate) readings: watch::Sender<u64>,
+    /// Counts restarts; streams end with them.
+    pub(crate) restarts: watch::Sender<u64>,
+    streams: AtomicU64,
 }
 
-/// What was seen last.
-#[derive(Debug, Default)]
-struct Seen {
-    shards: BTreeMap<ShardId, SeenShard>,
-    endpoints: Vec<EndpointHealth>,
-    /// Since when the store does not answer, wall clock.
-    failsafe_since_us: Option<u64>,
-    told: BTreeSet<(ShardId, u64)>,
-}
-
-#[derive(Clone, Debug)]
-struct SeenShard {
-    state: ShardState,
-    at: Instant,
-    progress: Progress,
-    renewed: Option<(Epoch, Instant)>,
-}
-
-/// How far a leader says it is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    pub(crate) commit: u64,
-    pub(crate) applied: u64,
-}
-
-/// A shard as far as is known.
-#[derive(Clone, Debug)]
-pub(crate) struct ShardView {
-    pub(crate) state: ShardState,
-    pub(crate) progress: Progress,
-}
-
-/// How the store is.
-#[derive(Clone, Debug)]
-pub(crate) struct StoreView {
-    pub(crate) kind: &'static str,
+/// What is known, and who is there.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) placement: Placement,
+    pub(crate) reading: Reading,
+    /// When it was read.
+    pub(crate) read_at: Instant,
+    pub(crate) engines: BTreeMap<Incarnation, KnownEngine>,
     pub(crate) endpoints: Vec<EndpointHealth>,
+    /// Since when the store does not answer, wall clock.
     pub(crate) failsafe_since_us: Option<u64>,
+    /// What is being done, so that it is not done twice at once.
+    pub(crate) busy: BTreeSet<(&'static str, ShardId, Incarnation)>,
 }
 
 impl Coordinator {
-    pub(crate) fn new(store: Arc<dyn LeaseStore>, component: Component, acquire_limit: Duration) -> Self {
+    pub(crate) fn new(
+        name: String,
+        store: Arc<dyn LeaseStore>,
+        (shards, voters, timing): (Arc<[u32]>, Voters, Timing),
+        component: Component,
+        acquire_limit: Duration,
+    ) -> Self {
         component.detail("store", store.kind());
-        Self { store, component, metrics: CoordinatorMetrics::new(), acquire_limit, seen: Mutex::default() }
+        let desk = Desk {
+            placement: Placement::new(timing),
+            reading: Reading::default(),
+            read_at: Instant::now(),
+            engines: BTreeMap::new(),
+            endpoints: Vec::new(),
+            failsafe_since_us: None,
+            busy: BTreeSet::new(),
+        };
+        Self {
+            name,
+            store,
+            shards,
+            voters,
+            metrics: CoordinatorMetrics::new(),
+            timing,
+            component,
+            acquire_limit,
+            begun: Instant::now(),
+            desk: Mutex::new(desk),
+            reading: tokio::sync::Mutex::default(),
+            readings: watch::Sender::new(0),
+            restarts: watch::Sender::new(0),
+            streams: AtomicU64::new(1),
+        }
     }
 
-    pub(crate) async fn acquire(&self, request: Acquire) -> Result<Acquired, ApiError> {
-        let (shard, name) = (request.shard, request.engine.name.clone());
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time that the rules go by.
+    pub(crate) fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// A number for a new stream of signs of life.
+    pub(crate) fn next_stream(&self) -> u64 {
+        self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) async fn acquire(self: &Arc<Self>, request: Acquire) -> Result<Acquired, ApiError> {
+        let (shard, engine) = (request.shard, request.engine.clone());
+        let allowed = self.desk().placement.may_acquire(shard, engine.incarnation, &engine.name);
+        if let Err(denial) = allowed {
+            self.metrics.denied.increment(1);
+            return Err(refusal::denied(shard, denial, &self.desk().reading));
+        }
         let limited = async {
-            let acquired = tokio::time::timeout(self.acquire_limit, self.store.acquire(request.clone())).await;
+            let acquired = tokio::time::timeout(self.acquire_limit, self.store.acquire(request)).await;
             acquired.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())))
         };
-        let acquired = self.timed(Operation::Acquire, limited).await.map_err(|error| to_api(shard, error))?;
+        let acquired = self.timed(Operation::Acquire, limited).await.map_err(|error| refusal::store(shard, error))?;
         self.metrics.elections.increment(1);
-        tracing::info!(%shard, engine = name, epoch = acquired.epoch.number, "consensus: election won, new leader");
-        let leader = crate::Leader { engine: request.engine, epoch: acquired.epoch, ttl: acquired.ttl };
-        self.saw(ShardState { shard, epoch: acquired.epoch.number, leader: Some(leader) });
+        let (name, epoch) = (&engine.name, acquired.epoch.number);
+        tracing::info!(%shard, engine = name, epoch, "consensus: election won, new leader");
+        let lease = Some(acquired.ttl);
+        let holder = Some(Holder { engine, epoch: acquired.epoch, ended: false });
+        self.patch(shard, ShardState { number: epoch, holder, lease, target: None });
+        self.refresh_soon();
         Ok(acquired)
     }
 
-    pub(crate) async fn release(&self, shard: ShardId, engine: &Engine, epoch: Epoch) -> Result<bool, ApiError> {
-        let released = self.timed(Operation::Release, self.store.release(shard, epoch)).await;
-        let released = released.map_err(|error| to_api(shard, error))?;
+    pub(crate) async fn release(
+        self: &Arc<Self>,
+        shard: ShardId,
+        engine: &Engine,
+        epoch: Epoch,
+    ) -> Result<bool, ApiError> {
+        let released = self.timed(Operation::End, self.store.end(shard, epoch)).await;
+        let released = released.map_err(|error| refusal::store(shard, error))?;
         if released {
             let (name, epoch) = (&engine.name, epoch.number);
             tracing::info!(%shard, engine = name, epoch, "consensus: leader resigned, election open");
-            self.saw_after(ShardState { shard, epoch, leader: None }, true);
         }
+        self.ended(shard, epoch);
         Ok(released)
     }
 
-    /// A sign of life of an engine that leads. `None` while the store is away: nothing is known, the engine goes on.
-    pub(crate) async fn alive(&self, shard: ShardId, engine: &Engine, epoch: Epoch, at: Progress) -> Option<Kept> {
-        let recent = {
-            let mut seen = self.seen();
-            let shard = seen.shards.get_mut(&shard);
-            shard.and_then(|seen| {
-                if seen.state.leader.as_ref().is_some_and(|leader| leader.epoch == epoch) {
-                    seen.progress = at;
-                }
-                seen.renewed.filter(|(renewed, when)| *renewed == epoch && when.elapsed() < RENEWAL_PAUSE)?;
-                let leader = seen.state.leader.as_ref()?;
-                Some(Kept::Alive(leader.ttl.saturating_sub(seen.at.elapsed())))
-            })
-        };
-        if recent.is_some() {
-            return recent;
+    /// A leadership is over: the next one need not wait for the next reading.
+    pub(crate) fn ended(self: &Arc<Self>, shard: ShardId, epoch: Epoch) {
+        let state = self.desk().reading.shards.get(&shard).cloned();
+        if let Some(mut state) = state
+            && let Some(holder) = state.holder.as_mut().filter(|holder| holder.epoch == epoch)
+        {
+            holder.ended = true;
+            state.lease = None;
+            self.patch(shard, state);
         }
-        let kept = self.timed(Operation::KeepAlive, self.store.keep_alive(shard, engine, epoch)).await.ok()?;
-        match &kept {
-            Kept::Alive(ttl) => {
-                let leader = crate::Leader { engine: engine.clone(), epoch, ttl: *ttl };
-                self.saw(ShardState { shard, epoch: epoch.number, leader: Some(leader) });
-                if let Some(seen) = self.seen().shards.get_mut(&shard) {
-                    seen.renewed = Some((epoch, Instant::now()));
-                    seen.progress = at;
-                }
-            }
-            Kept::Gone => {
-                if self.seen().told.insert((shard, epoch.number)) {
-                    self.metrics.depositions.increment(1);
-                    let (name, epoch) = (&engine.name, epoch.number);
-                    tracing::warn!(%shard, engine = name, epoch, "consensus: leader deposed, its lease is gone");
-                }
-            }
-        }
-        Some(kept)
+        self.refresh_soon();
     }
 
-    /// Looks at the store, whether or not anybody asks.
+    /// What was just done is known before it is read.
+    fn patch(self: &Arc<Self>, shard: ShardId, state: ShardState) {
+        let mut reading = self.desk().reading.clone();
+        reading.shards.insert(shard, state);
+        self.has_read(reading);
+    }
+
+    /// Reads the store, without being waited for.
+    pub(crate) fn refresh_soon(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.refresh().await });
+    }
+
+    /// Reads the store.
+    pub(crate) async fn refresh(self: &Arc<Self>) {
+        let _one = self.reading.lock().await;
+        match self.timed(Operation::Read, self.store.read()).await {
+            Ok(reading) => self.has_read(reading),
+            Err(_) => self.feed(Input::StoreAway),
+        }
+        self.readings.send_modify(|count| *count += 1);
+    }
+
+    /// Asks the endpoints how they are.
     pub(crate) async fn look(&self) {
         let endpoints = self.store.endpoints().await;
-        self.seen().endpoints = endpoints;
-        let Ok(shards) = self.timed(Operation::Read, self.store.shards()).await else { return };
-        for state in shards {
-            self.saw(state);
-        }
+        self.desk().endpoints = endpoints;
     }
 
-    /// All shards as far as is known, ascending.
-    pub(crate) fn shards(&self) -> Vec<ShardView> {
-        let seen = self.seen();
-        let away = seen.failsafe_since_us.is_some();
-        let view = |seen: &SeenShard| {
-            let mut state = seen.state.clone();
-            if let Some(leader) = &mut state.leader {
-                leader.ttl = leader.ttl.saturating_sub(seen.at.elapsed());
+    fn has_read(self: &Arc<Self>, reading: Reading) {
+        let stored = {
+            let mut desk = self.desk();
+            if reading.revision < desk.reading.revision {
+                return;
             }
-            // A lease known to have run out is no leadership, unless nobody could have renewed it.
-            if !away {
-                state.leader = state.leader.filter(|leader| !leader.ttl.is_zero());
+            for shard in self.shards.iter() {
+                self.compare(ShardId(*shard), &desk.reading, &reading);
             }
-            ShardView { state, progress: seen.progress }
+            self.compare_policy(&desk.reading, &reading);
+            let leaderless = self.shards.iter().filter(|shard| leader(&reading, ShardId(**shard)).is_none()).count();
+            self.metrics.read(&reading, leaderless);
+            desk.reading = reading;
+            desk.read_at = Instant::now();
+            desk.reading.for_placement(&self.shards)
         };
-        seen.shards.values().map(view).collect()
+        self.feed(Input::Stored(Box::new(stored)));
     }
 
-    pub(crate) fn store(&self) -> StoreView {
-        let seen = self.seen();
-        StoreView {
-            kind: self.store.kind(),
-            endpoints: seen.endpoints.clone(),
-            failsafe_since_us: seen.failsafe_since_us,
-        }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Remembers a shard's state, and says so in the log if somebody else leads now.
-    fn saw(&self, state: ShardState) {
-        self.saw_after(state, false);
-    }
-
-    /// As [`Self::saw`]; a leader that `resigned` is no reason to warn, and was told of already.
-    fn saw_after(&self, state: ShardState, resigned: bool) {
-        let shard = state.shard;
-        let mut seen = self.seen();
-        let before = seen.shards.get(&shard).cloned();
-        let was = before.as_ref().and_then(|before| before.state.leader.as_ref()).map(|leader| leader.epoch);
-        let is = state.leader.as_ref().map(|leader| leader.epoch);
-        if before.as_ref().is_some_and(|before| before.state.epoch > state.epoch) {
-            // A reading that began before a newer one ended.
+    /// Says in the log what changed.
+    fn compare(&self, shard: ShardId, before: &Reading, after: &Reading) {
+        let (was, is) = (leader(before, shard), leader(after, shard));
+        if was.as_ref().map(|leader| leader.1) == is.as_ref().map(|leader| leader.1) {
             return;
         }
-        let same = was == is;
-        let progress = before.as_ref().filter(|_| same).map(|before| before.progress).unwrap_or_default();
-        let renewed = before.and_then(|before| before.renewed).filter(|(epoch, _)| Some(*epoch) == is);
-        if !same {
-            match &state.leader {
-                Some(leader) => {
-                    let (name, epoch) = (&leader.engine.name, leader.epoch.number);
-                    self.component.detail(format!("leader_{shard}"), name);
-                    tracing::info!(%shard, engine = name, epoch, "consensus: leader of the shard");
-                }
-                None => {
-                    self.component.detail(format!("leader_{shard}"), "none");
-                    if !resigned {
-                        tracing::warn!(%shard, epoch = state.epoch, "consensus: no leader, election open");
-                    }
+        match is {
+            Some((engine, epoch)) => {
+                self.component.detail(format!("leader_{shard}"), &engine.name);
+                tracing::info!(%shard, engine = engine.name, epoch = epoch.number, "consensus: leader of the shard");
+            }
+            None => {
+                self.component.detail(format!("leader_{shard}"), "none");
+                let state = after.shards.get(&shard);
+                let ended = state.and_then(|state| state.holder.as_ref()).is_some_and(|holder| holder.ended);
+                // Who resigned or was deposed was told of already.
+                if !ended {
+                    let epoch = was.map_or(0, |(_, epoch)| epoch.number);
+                    tracing::warn!(%shard, epoch, "consensus: the lease of the leader ran out, election open");
                 }
             }
         }
-        seen.shards.insert(shard, SeenShard { state, at: Instant::now(), progress, renewed });
-        // Only the newest epochs can still be told of.
-        while seen.told.len() > 64 {
-            seen.told.pop_first();
+    }
+
+    fn compare_policy(&self, before: &Reading, after: &Reading) {
+        if before.policy.paused != after.policy.paused {
+            let paused = after.policy.paused;
+            tracing::info!(paused, reason = after.policy.reason, "consensus: elections paused or resumed");
+        }
+        if before.policy.drained != after.policy.drained {
+            tracing::info!(drained = ?after.policy.drained, "consensus: other engines are drained");
         }
     }
 
-    async fn timed<T>(
+    /// Puts an input into the rules and does what they say.
+    pub(crate) fn feed(self: &Arc<Self>, input: Input) {
+        let effects = self.step(input);
+        self.carry_out(effects);
+    }
+
+    pub(crate) fn step(&self, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.desk().placement.step(self.now(), input, &mut effects);
+        effects
+    }
+
+    /// Makes everything anew but the process: connections, watches, streams, memory.
+    pub(crate) async fn restart(self: &Arc<Self>) -> Result<Duration, StoreError> {
+        let begun = Instant::now();
+        {
+            let mut desk = self.desk();
+            desk.placement = Placement::new(self.timing);
+            desk.engines.clear();
+            desk.busy.clear();
+        }
+        self.restarts.send_modify(|count| *count += 1);
+        self.store.renew().await?;
+        let reading = self.timed(Operation::Read, self.store.read()).await?;
+        self.has_read(reading);
+        Ok(begun.elapsed())
+    }
+
+    pub(crate) async fn timed<T>(
         &self,
         operation: Operation,
         call: impl Future<Output = Result<T, StoreError>>,
@@ -239,9 +291,9 @@ impl Coordinator {
 
     fn store_failed(&self, error: &StoreError) {
         let first = {
-            let mut seen = self.seen();
-            let first = seen.failsafe_since_us.is_none();
-            seen.failsafe_since_us.get_or_insert_with(clock::now_us);
+            let mut desk = self.desk();
+            let first = desk.failsafe_since_us.is_none();
+            desk.failsafe_since_us.get_or_insert_with(clock::now_us);
             first
         };
         if first {
@@ -252,25 +304,24 @@ impl Coordinator {
     }
 
     fn store_answered(&self) {
-        let was_away = self.seen().failsafe_since_us.take().is_some();
+        let was_away = self.desk().failsafe_since_us.take().is_some();
         if was_away {
             tracing::info!("consensus: store answers again, elections are possible");
         }
         self.metrics.failsafe.set(0.0);
         self.component.ok();
     }
+
+    /// Sends to an engine whose stream is here. What does not fit is said again.
+    pub(crate) fn push(&self, engine: Incarnation, response: pb::HeartbeatResponse) {
+        let push: Option<mpsc::Sender<Push>> = self.desk().engines.get(&engine).map(|known| known.push.clone());
+        if let Some(push) = push {
+            let _ = push.try_send(response);
+        }
+    }
 }
 
-fn to_api(shard: ShardId, error: StoreError) -> ApiError {
-    match error {
-        StoreError::Held(leader) => ApiError::leadership_held(LeaderHint {
-            shard: shard.0,
-            engine: leader.engine.name,
-            address: leader.engine.address,
-            epoch: leader.epoch.number,
-        }),
-        StoreError::Unavailable(_) | StoreError::Contended => ApiError::not_ready(error.to_string()),
-        StoreError::Corrupt(_) => ApiError::new(ErrorCode::DataLoss, error.to_string()),
-        StoreError::Exhausted(_) => ApiError::invalid("highest_promised", error),
-    }
+fn leader(reading: &Reading, shard: ShardId) -> Option<(Engine, Epoch)> {
+    let leader = reading.shards.get(&shard)?.leader()?;
+    Some((leader.engine, leader.epoch))
 }

@@ -1,33 +1,38 @@
 //! `hivemind.consensus.v1.ConsensusService`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use journal_core::placement::Report;
 use service_kit::Shutdown;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use types::ShardId;
+use types::{Incarnation, ShardId};
 use wire::convert;
 use wire::pb::consensus::v1 as pb;
 use wire::pb::consensus::v1::consensus_service_server::ConsensusService;
 use wire::status::ApiError;
 
-use crate::coordinator::{Coordinator, Progress, ShardView};
-use crate::{Acquire, Kept};
+use crate::Acquire;
+use crate::coordinator::Coordinator;
+use crate::heartbeats::{Push, Sign, role};
+use crate::operations::{Audit, FORCE_WAITS, check_order};
 
-/// Answers to heartbeats that may wait for a slow reader; one is sent for each heartbeat, twice a second.
-const ANSWERS: usize = 4;
+/// Answers to heartbeats, and what is said unasked, that may wait for a slow reader. More is said again later.
+const ANSWERS: usize = 8;
 /// Shards one heartbeat may speak for.
 const MAX_SHARDS: usize = 1024;
+/// Longest name of an engine, characters.
+const NAME_MAX: usize = 64;
+/// Left of a caller's time for the answer's way back.
+const WAY_BACK: Duration = Duration::from_millis(200);
 
 /// The service; clones share their coordinator.
 #[derive(Clone, Debug)]
 pub(crate) struct Consensus {
-    pub(crate) name: String,
     pub(crate) coordinator: Arc<Coordinator>,
-    /// Shards that have leaders.
-    pub(crate) shards: Arc<[u32]>,
     pub(crate) shutdown: tokio::sync::watch::Receiver<Option<Shutdown>>,
 }
 
@@ -41,16 +46,13 @@ impl ConsensusService for Consensus {
     ) -> Result<Response<pb::AcquireLeadershipResponse>, Status> {
         let request = request.into_inner();
         let engine = convert::engine("engine", request.engine.as_ref())?;
-        if !self.shards.contains(&request.shard) {
-            let known = format_args!("must be one of consensus_coordinator.shards, {:?}", self.shards).to_string();
-            return Err(ApiError::invalid("shard", known).into());
-        }
-        let (shard, highest_promised) = (ShardId(request.shard), request.highest_promised);
+        let shard = self.shard(request.shard)?;
+        let highest_promised = request.highest_promised;
         let acquired = self.coordinator.acquire(Acquire { shard, engine, highest_promised }).await?;
         Ok(Response::new(pb::AcquireLeadershipResponse {
             epoch: Some(convert::epoch_to_pb(acquired.epoch)),
             config: Some(convert::voter_config_to_pb(&acquired.config)),
-            ttl_ms: millis(acquired.ttl),
+            ttl_ms: crate::heartbeats::millis(acquired.ttl),
         }))
     }
 
@@ -72,26 +74,9 @@ impl ConsensusService for Consensus {
         &self,
         request: Request<Streaming<pb::HeartbeatRequest>>,
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
-        let mut beats = request.into_inner();
         let (answers, stream) = mpsc::channel(ANSWERS);
         let this = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let beat = tokio::select! {
-                    beat = beats.message() => beat,
-                    () = answers.closed() => return,
-                    () = this.stopping() => return,
-                };
-                let answer = match beat {
-                    Ok(Some(beat)) => this.beat(beat).await,
-                    Ok(None) | Err(_) => return,
-                };
-                let failed = answer.is_err();
-                if answers.send(answer.map_err(Status::from)).await.is_err() || failed {
-                    return;
-                }
-            }
-        });
+        tokio::spawn(async move { this.listen(request.into_inner(), answers).await });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -99,87 +84,134 @@ impl ConsensusService for Consensus {
         &self,
         _: Request<pb::GetConsensusStatusRequest>,
     ) -> Result<Response<pb::GetConsensusStatusResponse>, Status> {
-        let store = self.coordinator.store();
-        let endpoint = |endpoint: crate::EndpointHealth| {
-            let (latency, error) = match endpoint.answer {
-                Ok(latency) => (latency, String::new()),
-                Err(error) => (Duration::ZERO, error),
-            };
-            pb::StoreEndpoint {
-                address: endpoint.address,
-                healthy: error.is_empty(),
-                latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
-                error,
-            }
-        };
-        Ok(Response::new(pb::GetConsensusStatusResponse {
-            coordinator: self.name.clone(),
-            store: store.kind.to_owned(),
-            leaders: self.coordinator.shards().into_iter().map(leader).collect(),
-            endpoints: store.endpoints.into_iter().map(endpoint).collect(),
-            store_healthy: store.failsafe_since_us.is_none(),
-            failsafe_since_us: store.failsafe_since_us.unwrap_or(0),
-            ..Default::default()
-        }))
+        Ok(Response::new(self.coordinator.status()))
     }
 
     async fn force_election(
         &self,
-        _: Request<pb::ForceElectionRequest>,
+        request: Request<pb::ForceElectionRequest>,
     ) -> Result<Response<pb::ForceElectionResponse>, Status> {
-        Err(ApiError::new(wire::status::ErrorCode::Unsupported, "ForceElection is not offered yet").into())
+        let until = Instant::now() + time_given(&request).map_or(FORCE_WAITS, |given| given.min(FORCE_WAITS));
+        let mut request = request.into_inner();
+        let order = check_order(request.order.take())?;
+        self.shard(request.shard)?;
+        check_name("to_engine", &request.to_engine)?;
+        let to = if request.to_engine.is_empty() { "any" } else { &request.to_engine };
+        let subject = format!("shard {} to {to}", request.shard);
+        let audit = Audit { operation: "force-election", subject, order: &order };
+        let (mut answer, repeated) = self.coordinator.once(&audit, self.coordinator.force(&request, until)).await?;
+        answer.repeated_request = repeated;
+        Ok(Response::new(answer))
     }
 
     async fn set_elections(
         &self,
-        _: Request<pb::SetElectionsRequest>,
+        request: Request<pb::SetElectionsRequest>,
     ) -> Result<Response<pb::SetElectionsResponse>, Status> {
-        Err(ApiError::new(wire::status::ErrorCode::Unsupported, "SetElections is not offered yet").into())
+        let mut request = request.into_inner();
+        let order = check_order(request.order.take())?;
+        let operation = if request.paused { "pause" } else { "resume" };
+        let audit = Audit { operation, subject: "elections".to_owned(), order: &order };
+        let work = self.coordinator.pause(&order, request.paused);
+        Ok(Response::new(self.coordinator.once(&audit, work).await?.0))
     }
 
     async fn drain_engine(
         &self,
-        _: Request<pb::DrainEngineRequest>,
+        request: Request<pb::DrainEngineRequest>,
     ) -> Result<Response<pb::DrainEngineResponse>, Status> {
-        Err(ApiError::new(wire::status::ErrorCode::Unsupported, "DrainEngine is not offered yet").into())
+        let mut request = request.into_inner();
+        let order = check_order(request.order.take())?;
+        if request.engine.is_empty() {
+            return Err(ApiError::invalid("engine", "must be the name of an engine").into());
+        }
+        check_name("engine", &request.engine)?;
+        let operation = if request.drain { "drain" } else { "undrain" };
+        let audit = Audit { operation, subject: request.engine.clone(), order: &order };
+        let work = self.coordinator.drain(&request.engine, request.drain);
+        Ok(Response::new(self.coordinator.once(&audit, work).await?.0))
     }
 
     async fn restart_consensus(
         &self,
-        _: Request<pb::RestartConsensusRequest>,
+        request: Request<pb::RestartConsensusRequest>,
     ) -> Result<Response<pb::RestartConsensusResponse>, Status> {
-        Err(ApiError::new(wire::status::ErrorCode::Unsupported, "RestartConsensus is not offered yet").into())
+        let order = check_order(request.into_inner().order)?;
+        let subject = self.coordinator.name.clone();
+        let audit = Audit { operation: "restart", subject, order: &order };
+        Ok(Response::new(self.coordinator.once(&audit, self.coordinator.restart_now()).await?.0))
     }
 }
 
 impl Consensus {
-    async fn beat(&self, beat: pb::HeartbeatRequest) -> Result<pb::HeartbeatResponse, ApiError> {
+    /// A stream of signs of life, until it ends or this coordinator does.
+    async fn listen(
+        &self,
+        mut beats: Streaming<pb::HeartbeatRequest>,
+        answers: mpsc::Sender<Result<pb::HeartbeatResponse, Status>>,
+    ) {
+        let number = self.coordinator.next_stream();
+        let (push, mut pushes) = mpsc::channel(ANSWERS);
+        let mut restarts = self.coordinator.restarts.subscribe();
+        let mut known: Option<Incarnation> = None;
+        loop {
+            let answer = tokio::select! {
+                beat = beats.message() => match beat {
+                    Ok(Some(beat)) => self.beat(number, &push, beat, &mut known).await,
+                    Ok(None) | Err(_) => break,
+                },
+                Some(pushed) = pushes.recv() => Ok(pushed),
+                () = answers.closed() => break,
+                // Who is cut off by this coordinator did not go away.
+                () = self.stopping() => return,
+                _ = restarts.changed() => return,
+            };
+            let failed = answer.is_err();
+            if answers.send(answer.map_err(Status::from)).await.is_err() || failed {
+                break;
+            }
+        }
+        if let Some(engine) = known {
+            self.coordinator.gone(engine, number);
+        }
+    }
+
+    async fn beat(
+        &self,
+        stream: u64,
+        push: &mpsc::Sender<Push>,
+        beat: pb::HeartbeatRequest,
+        known: &mut Option<Incarnation>,
+    ) -> Result<pb::HeartbeatResponse, ApiError> {
         let engine = convert::engine("engine", beat.engine.as_ref())?;
+        if known.is_some_and(|known| known != engine.incarnation) {
+            return Err(ApiError::invalid("engine.incarnation", "must stay the same on one stream"));
+        }
         if beat.shards.len() > MAX_SHARDS {
             return Err(ApiError::invalid("shards", format_args!("has more than {MAX_SHARDS} shards")));
         }
-        let mut deposed_shards = Vec::new();
-        let mut shortest: Option<Duration> = None;
+        let mut reports = BTreeMap::new();
         for (index, shard) in beat.shards.iter().enumerate() {
             let name = format!("shards[{index}].epoch");
             let epoch = convert::epoch(&name, shard.epoch.as_ref())?;
-            if epoch.number == 0 {
-                continue;
-            }
-            if epoch.owner != engine.incarnation {
+            if epoch.number > 0 && epoch.owner != engine.incarnation {
                 return Err(ApiError::invalid(name + ".owner", "must be the engine's incarnation"));
             }
-            let progress = Progress { commit: shard.commit_seq, applied: shard.applied_seq };
-            match self.coordinator.alive(ShardId(shard.shard), &engine, epoch, progress).await {
-                Some(Kept::Gone) => deposed_shards.push(shard.shard),
-                Some(Kept::Alive(ttl)) => shortest = Some(shortest.map_or(ttl, |other| other.min(ttl))),
-                // The store is away: what is left of the lease is unknown, and nobody else can be elected either.
-                None => {}
-            }
+            let report = Report { epoch, role: role(shard.role()), reachable: shard.journal_reachable };
+            reports.insert(ShardId(shard.shard), report);
         }
-        let leaders = self.coordinator.shards().into_iter().map(leader).collect();
-        let ttl_ms = shortest.map_or(0, millis);
-        Ok(pb::HeartbeatResponse { number: beat.number, ttl_ms, deposed_shards, leaders, ..Default::default() })
+        *known = Some(engine.incarnation);
+        let (push, number, beats) = (push.clone(), beat.number, beat.shards);
+        Ok(self.coordinator.alive(Sign { stream, push, engine, number, reports, beats }).await)
+    }
+
+    fn shard(&self, shard: u32) -> Result<ShardId, ApiError> {
+        let shards = &self.coordinator.shards;
+        if shards.contains(&shard) {
+            return Ok(ShardId(shard));
+        }
+        let last = shards.iter().max().copied().unwrap_or(0);
+        Err(ApiError::invalid("shard", format_args!("must be one of the {} shards, at most {last}", shards.len())))
     }
 
     /// Returns when the process is about to end.
@@ -193,22 +225,27 @@ impl Consensus {
     }
 }
 
-fn leader(view: ShardView) -> pb::ShardLeader {
-    let ShardView { state, progress } = view;
-    let shard = state.shard.0;
-    match state.leader {
-        Some(leader) => pb::ShardLeader {
-            shard,
-            engine: Some(convert::engine_to_pb(&leader.engine)),
-            epoch: Some(convert::epoch_to_pb(leader.epoch)),
-            ttl_ms: millis(leader.ttl),
-            commit_seq: progress.commit,
-            applied_seq: progress.applied,
-        },
-        None => pb::ShardLeader { shard, ..pb::ShardLeader::default() },
+fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
+    if name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
+        return Err(ApiError::invalid(field, format_args!("must have at most {NAME_MAX} printable characters")));
     }
+    Ok(())
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// How long the caller waits, less the way back: the header `grpc-timeout`, a number of at most eight digits and a
+/// unit.
+fn time_given<T>(request: &Request<T>) -> Option<Duration> {
+    let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u32 = number.parse().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_secs(3_600),
+        "M" => Duration::from_secs(60),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    Some(unit.saturating_mul(number).saturating_sub(WAY_BACK))
 }

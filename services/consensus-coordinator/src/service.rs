@@ -4,20 +4,37 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use journal_core::placement::{Input, Timing};
 use service_kit::{NodeContext, Service, ServiceError, Shutdown};
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use wire::pb::consensus::v1::consensus_service_server::ConsensusServiceServer;
+use wire::transport::Channel;
 use wire::transport::REQUEST_LIMIT;
 
 use crate::coordinator::Coordinator;
 use crate::grpc::Consensus;
+use crate::voters::Voters;
 use crate::{Config, ConfigError, EmbeddedStore, EtcdOptions, EtcdStore, LeaseStore, StoreError, StoreKind};
 
-/// Time between two looks at the store: an outage is known within a second or two even if no engine speaks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time between two readings of the store: an outage is known within a second or two even if no engine speaks, and a
+/// change even if the watch says nothing.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// Time between two readings for hints of the watch.
+const READ_PAUSE: Duration = Duration::from_millis(10);
+/// Time between two looks at the clock.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Whom a coordinator asks about leaders it suspects.
+#[derive(Clone, Debug, Default)]
+pub struct Deps {
+    /// Gateways. Without any, a leader that dies without a word ends with its lease.
+    pub gateways: Vec<Channel>,
+    /// Whether all gateways are ways to one voter, a common database.
+    pub shared_voter: bool,
+}
 
 /// Why a coordinator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +62,12 @@ pub struct ConsensusCoordinator {
 ///
 /// # Errors
 /// When a setting cannot be used or the embedded store cannot be opened.
-pub async fn build(config: Config, context: &NodeContext) -> Result<ConsensusCoordinator, BuildError> {
+pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<ConsensusCoordinator, BuildError> {
     config.validate()?;
     let shards = config.shards.into();
+    let voters = Voters { gateways: deps.gateways, shared: deps.shared_voter };
+    let lease = Duration::from_secs(config.lease_ttl.0.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX));
+    let timing = Timing { lease, balance_pause: config.balance_pause.0, ..Timing::default() };
     let component = context.components.register_optional("consensus");
     component.serves(<ConsensusServiceServer<Consensus> as NamedService>::NAME);
     let ttl = config.lease_ttl.0;
@@ -71,10 +91,13 @@ pub async fn build(config: Config, context: &NodeContext) -> Result<ConsensusCoo
         }
     };
     let acquire_limit = config.request_timeout.0 * 2 + Duration::from_millis(500);
-    let coordinator = Arc::new(Coordinator::new(store, component, acquire_limit));
+    let name = context.name.clone();
+    let coordinator = Coordinator::new(name, store, (shards, voters, timing), component, acquire_limit);
+    let coordinator = Arc::new(coordinator);
     coordinator.look().await;
+    coordinator.refresh().await;
     let (shutdown, told) = watch::channel(None);
-    let consensus = Consensus { name: context.name.clone(), coordinator, shards, shutdown: told };
+    let consensus = Consensus { coordinator, shutdown: told };
     Ok(ConsensusCoordinator { consensus, shutdown })
 }
 
@@ -89,16 +112,53 @@ impl Service for ConsensusCoordinator {
         routes.add_service(server.max_decoding_message_size(REQUEST_LIMIT));
     }
 
-    /// Serves through the whole of the drain: an engine that ends gives its leadership back then.
+    /// Serves through the whole of the drain: an engine that ends gives its leadership back then, and another one
+    /// takes it.
     async fn run(self: Box<Self>, shutdown: Shutdown) -> Result<(), ServiceError> {
         self.shutdown.send_replace(Some(shutdown.clone()));
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let (coordinator, stop) = (Arc::clone(&self.consensus.coordinator), shutdown.clone());
+        tokio::spawn(async move {
             tokio::select! {
-                () = shutdown.draining() => return Ok(()),
-                _ = ticks.tick() => self.consensus.coordinator.look().await,
+                () = stop.stopped() => {}
+                _ = async { tokio::join!(clock(&coordinator), readings(&coordinator), looks(&coordinator)) } => {}
             }
-        }
+        });
+        shutdown.draining().await;
+        Ok(())
     }
+}
+
+async fn clock(coordinator: &Arc<Coordinator>) {
+    let mut ticks = every(TICK);
+    loop {
+        ticks.tick().await;
+        coordinator.feed(Input::Tick);
+    }
+}
+
+/// The hint says when, the reading what.
+async fn readings(coordinator: &Arc<Coordinator>) {
+    let mut ticks = every(READ_EVERY);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = coordinator.store.changed() => {}
+        }
+        coordinator.refresh().await;
+        tokio::time::sleep(READ_PAUSE).await;
+    }
+}
+
+async fn looks(coordinator: &Arc<Coordinator>) {
+    let mut ticks = every(READ_EVERY);
+    loop {
+        ticks.tick().await;
+        coordinator.look().await;
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use persistence_gateway::config::JournalBackend;
 use serde::Serialize;
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, Node, NodeError, NodeOptions};
@@ -146,7 +147,11 @@ async fn build(
                 Box::new(persistence_gateway::build(config.persistence_gateway.clone(), context).await?)
             }
             Role::ConsensusCoordinator => {
-                Box::new(consensus_coordinator::build(config.consensus_coordinator.clone(), context).await?)
+                let deps = consensus_coordinator::Deps {
+                    gateways: neighbours.all(Role::PersistenceGateway),
+                    shared_voter: config.persistence_gateway.journal.backend == JournalBackend::Postgres,
+                };
+                Box::new(consensus_coordinator::build(config.consensus_coordinator.clone(), deps, context).await?)
             }
             Role::OrderEngine => {
                 let gateways = neighbours.needed(Role::PersistenceGateway, *role)?;

@@ -162,6 +162,12 @@ impl Admission {
         }
     }
 
+    /// Who leads the shard, if that is another engine and known.
+    pub(crate) fn leader_elsewhere(&self) -> Option<Arc<LeaderHint>> {
+        let closed = matches!(**self.published.readiness.load(), Readiness::Closed { .. });
+        if closed { self.published.leader.load_full() } else { None }
+    }
+
     /// Why a question that was let in has no answer.
     pub(crate) fn unanswered(&self, freshness: Freshness) -> ApiError {
         match freshness {

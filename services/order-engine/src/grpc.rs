@@ -3,10 +3,13 @@
 //! Deliberately absent: state of any kind. What a request may do is decided in the log's order, by the shard.
 
 mod encode;
+mod engines;
 mod instruments;
 mod market_data;
 mod mass_cancel;
 mod orders;
+mod part;
+mod relay;
 mod session;
 mod shards;
 mod trading;

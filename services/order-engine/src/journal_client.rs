@@ -9,6 +9,7 @@
 mod calls;
 mod follow;
 mod link;
+mod ways;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -24,6 +25,7 @@ use wire::transport::Channel;
 use calls::Caller;
 use follow::Follow;
 use link::Link;
+use ways::{Way, Ways};
 
 pub(crate) use follow::Followed;
 
@@ -56,17 +58,19 @@ pub(crate) struct JournalClient {
     calls: FuturesUnordered<BoxFuture<'static, JournalEvent>>,
     /// The committed log, while this engine does not lead.
     follow: Follow,
+    /// The way by which it is read.
+    followed: Option<(VoterId, Way)>,
     /// Which voter the log is read from next.
     turn: usize,
 }
 
 impl JournalClient {
-    /// The voters, each reached by the first of its `channels`; the position in the list is the voter's number.
+    /// The voters, each reached by any of its `channels`; the position in the list is the voter's number.
     pub(crate) fn new(shard: ShardId, channels: Vec<Vec<Channel>>) -> Self {
-        let channels = channels.into_iter().filter_map(|ways| ways.into_iter().next());
         let voters = (0..).map(VoterId);
-        let links = voters.zip(channels).map(|(voter, channel)| Link::new(voter, channel)).collect();
-        Self { shard, links, calls: FuturesUnordered::new(), follow: Follow::Closed, turn: 0 }
+        let link = |(voter, channels)| Link::new(voter, Ways::new(shard, channels));
+        let links = voters.zip(channels).map(link).collect();
+        Self { shard, links, calls: FuturesUnordered::new(), follow: Follow::Closed, followed: None, turn: 0 }
     }
 
     /// The numbers of all voters.
@@ -90,7 +94,8 @@ impl JournalClient {
 
     /// Asks all voters for their newest snapshot.
     pub(crate) fn read_snapshot(&mut self) {
-        let callers = self.links.iter().map(|link| Caller::new(self.shard, link.voter(), link.client())).collect();
+        let callers =
+            self.links.iter().map(|link| Caller::new(self.shard, link.voter(), link.ways().clone())).collect();
         self.calls.push(calls::read_snapshot(callers));
     }
 
@@ -99,7 +104,9 @@ impl JournalClient {
         let link = self.turn % self.links.len().max(1);
         self.turn = self.turn.wrapping_add(1);
         if let Some(link) = self.links.get(link) {
-            self.follow.open(link.client(), self.shard, from);
+            let (way, client) = link.ways().current();
+            self.followed = Some((link.voter(), way));
+            self.follow.open(client, self.shard, from);
         }
     }
 
@@ -145,6 +152,12 @@ impl JournalClient {
             }
         }
         if let Poll::Ready(event) = self.follow.poll_next(cx) {
+            if matches!(event, JournalEvent::FollowEnded { .. })
+                && let Some((voter, way)) = self.followed.take()
+                && let Some(link) = self.link(voter)
+            {
+                link.ways().leave(way);
+            }
             return Poll::Ready(event);
         }
         match self.calls.poll_next_unpin(cx) {
@@ -160,6 +173,6 @@ impl JournalClient {
 
     fn caller(&self, voter: VoterId) -> Option<Caller> {
         let link = self.links.get(usize::from(voter.0))?;
-        Some(Caller::new(self.shard, voter, link.client()))
+        Some(Caller::new(self.shard, voter, link.ways().clone()))
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum Outcome {
     Refused,
     /// Nobody can tell yet.
     Unknown,
+    /// Handed on to the engine that leads the shard, and answered by it.
+    Forwarded,
 }
 
 const OPERATIONS: [(Operation, &str); 7] = [
@@ -46,13 +48,14 @@ const OPERATIONS: [(Operation, &str); 7] = [
     (Operation::GetBook, "get_book"),
 ];
 
-const OUTCOMES: [(Outcome, &str); 6] = [
+const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Accepted, "accepted"),
     (Outcome::Rejected, "rejected"),
     (Outcome::Duplicate, "duplicate"),
     (Outcome::Invalid, "invalid"),
     (Outcome::Refused, "refused"),
     (Outcome::Unknown, "unknown"),
+    (Outcome::Forwarded, "forwarded"),
 ];
 
 /// The engine of a shard either leads or stands by. The closed set of the label `role`.

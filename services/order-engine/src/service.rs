@@ -118,7 +118,7 @@ pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<
         standings.push(standing);
     }
     let Shared { config, engine, coordinators, changed, health, closing, .. } = shared;
-    let doors = Shards::new(doors, &config);
+    let doors = Shards::new(doors, &config, &engine);
     Ok(OrderEngine {
         orders: Orders::new(doors.clone(), config.session_unanswered_max as usize, deps.history),
         market_data: MarketData::new(doors.clone()),
@@ -161,7 +161,13 @@ fn compose(shard: ShardId, shared: &Shared) -> (Trading, (ShardParts, Leadership
         queries_in,
         Arc::clone(&metrics),
     ));
-    let door = Trading { shard, admission, metrics: Arc::clone(&metrics), closing: closing.clone() };
+    let door = Trading {
+        shard,
+        admission,
+        status: Arc::clone(&status),
+        metrics: Arc::clone(&metrics),
+        closing: closing.clone(),
+    };
     let leadership = LeadershipParts {
         shard,
         engine: engine.clone(),

@@ -86,6 +86,20 @@ impl Placement {
         }
     }
 
+    /// Who would lead a shard if it were free and `not` were not there; among those with this name, if one is given.
+    #[must_use]
+    pub fn successor(&self, shard: ShardId, not: Option<Incarnation>, name: Option<&str>) -> Option<Incarnation> {
+        let stored = self.stored.as_ref()?;
+        let mut candidates = self.candidates(stored, None);
+        let loads = self.loads(stored, &candidates);
+        candidates.retain(|known| Some(known.engine) != not && name.is_none_or(|name| known.name == name));
+        let rank = |known: &&Candidate| {
+            let load = loads.get(&known.engine).copied().unwrap_or(0);
+            (known.cold.contains(&shard), known.cooling, load, Reverse(score(shard, &known.name)))
+        };
+        candidates.iter().min_by_key(rank).map(|known| known.engine)
+    }
+
     /// Engines that live and may lead, in a fixed order. Whoever `asks` lives.
     pub(super) fn candidates(&self, stored: &Stored, asks: Option<(Incarnation, &str)>) -> Vec<Candidate> {
         let mut names: BTreeMap<Incarnation, (&str, bool)> = BTreeMap::new();

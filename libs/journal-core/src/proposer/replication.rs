@@ -9,6 +9,8 @@ use crate::{AppendMismatch, AppendOk, AppendReply, AppendRequest, ChainHash, Ent
 
 /// Requests under way to one voter.
 const MAX_IN_FLIGHT: usize = 64;
+/// Requests under way behind which a heartbeat is sent too: at ten a second those of three seconds.
+const MAX_HEARTBEATS_BEHIND: usize = 32;
 /// Payload under way to one voter.
 const MAX_IN_FLIGHT_BYTES: usize = 16 << 20;
 /// Payload of one request, unless a single entry is larger.
@@ -27,8 +29,9 @@ impl Proposer {
         let adopted = self.adopted.seq;
         let epochs = std::mem::take(&mut self.epochs);
         let last = self.last.seq;
+        // Also in the place of a stream that was not said to be lost: what was under way on that one is not answered.
         if let Some(peer) = self.peer(voter)
-            && peer.sending == Sending::Connecting
+            && peer.sending != Sending::Closed
         {
             peer.reset_stream(Sending::Probing { asked: false, step: 1 });
             // From where it is known to be the same; else from where it may be, by what it said with its grant.
@@ -145,10 +148,10 @@ impl Proposer {
                 peer.next = next;
             }
             let voter = peer.id;
-            let idle = peer.in_flight.is_empty();
             self.send(voter, out);
             let peer = &self.peers[index];
-            if idle && peer.in_flight.is_empty() && peer.sending == Sending::Streaming {
+            // Also while answers are awaited: a disk that takes its time must not look like a leader that is gone.
+            if peer.in_flight.len() < MAX_HEARTBEATS_BEHIND && peer.sending == Sending::Streaming {
                 self.send_empty(voter, out);
             }
         }

@@ -14,8 +14,10 @@ use crate::transport::Channel;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
+use types::ShardId;
 
+use crate::forwarding;
 use crate::pb::orders::v1 as pb;
 use crate::pb::orders::v1::order_service_client::OrderServiceClient;
 use crate::pb::orders::v1::order_session_request::Command;
@@ -87,10 +89,23 @@ struct Waiting {
 impl Session {
     /// Opens a session over `channel`.
     pub async fn open(channel: Channel, options: SessionOptions) -> Result<Self, ApiError> {
+        Self::start(channel, options, None).await
+    }
+
+    /// Opens a session over `channel` by which an engine hands on commands for one shard.
+    pub async fn open_forwarded(channel: Channel, options: SessionOptions, shard: ShardId) -> Result<Self, ApiError> {
+        Self::start(channel, options, Some(shard)).await
+    }
+
+    async fn start(channel: Channel, options: SessionOptions, forwarded: Option<ShardId>) -> Result<Self, ApiError> {
         let in_flight = options.in_flight.max(1);
         let (requests, outgoing) = mpsc::channel(in_flight);
         let mut client = OrderServiceClient::new(channel);
-        let opening = client.order_session(ReceiverStream::new(outgoing));
+        let mut request = Request::new(ReceiverStream::new(outgoing));
+        if let Some(shard) = forwarded {
+            forwarding::mark(request.metadata_mut(), shard);
+        }
+        let opening = client.order_session(request);
         let answers = match tokio::time::timeout(options.open_timeout, opening).await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => return Err(ApiError::from_status(&status)),

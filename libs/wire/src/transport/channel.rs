@@ -29,6 +29,12 @@ impl Channel {
     pub(super) fn here(server: InProcess, limit: Option<Duration>) -> Self {
         Self(Way::Here { server, limit })
     }
+
+    /// Whether the service is in this process.
+    #[must_use]
+    pub const fn is_in_process(&self) -> bool {
+        matches!(self.0, Way::Here { .. })
+    }
 }
 
 impl From<tonic::transport::Channel> for Channel {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::suite::{self, Fixture, TTL, engine, wish};
 use async_trait::async_trait;
-use consensus_coordinator::{EmbeddedStore, Kept, LeaseStore, Monotonic, StoreError};
+use consensus_coordinator::{EmbeddedStore, LeaseStore, Monotonic, Policy, StoreError};
 use tempfile::TempDir;
 use types::ShardId;
 
@@ -61,17 +61,19 @@ async fn keeps_what_every_store_keeps() {
 async fn a_restart_forgets_leases_but_no_epoch() {
     let machine = Machine::new();
     let held = machine.reopen("a").unwrap().acquire(wish(0, 1)).await.unwrap();
+    let policy = Policy { drained: ["engine-7".to_owned()].into(), ..Policy::default() };
     let store = machine.reopen("a").unwrap();
-    assert_eq!(store.shards().await.unwrap()[0].leader, None);
+    assert_eq!(store.set_policy(&Policy::default(), &policy).await, Ok(true));
+    let store = machine.reopen("a").unwrap();
+    assert_eq!((suite::leader(&store, 0).await, store.read().await.unwrap().policy), (None, policy));
     // Nobody asked meanwhile: the leader goes on as it was.
-    let kept = store.keep_alive(ShardId(0), &engine(1), held.epoch).await;
-    assert_eq!(kept, Ok(Kept::Alive(TTL)));
+    assert_eq!(store.restore(ShardId(0), &engine(1), held.epoch).await, Ok(true));
     assert!(matches!(store.acquire(wish(0, 2)).await, Err(StoreError::Held(_))));
     // Somebody asked first: it is deposed.
     let store = machine.reopen("a").unwrap();
     let next = store.acquire(wish(0, 2)).await.unwrap();
     assert_eq!(next.epoch.number, held.epoch.number + 1);
-    assert_eq!(store.keep_alive(ShardId(0), &engine(1), held.epoch).await, Ok(Kept::Gone));
+    assert_eq!(store.restore(ShardId(0), &engine(1), held.epoch).await, Ok(false));
 }
 
 #[tokio::test]
@@ -80,7 +82,7 @@ async fn a_damaged_file_is_refused() {
     machine.reopen("a").unwrap().acquire(wish(0, 1)).await.unwrap();
     let good = std::fs::read(machine.path("a")).unwrap();
     let text = String::from_utf8(good).unwrap();
-    std::fs::write(machine.path("a"), text.replace("\"epoch\":1", "\"epoch\":0")).unwrap();
+    std::fs::write(machine.path("a"), text.replacen("\"epoch\":1", "\"epoch\":0", 1)).unwrap();
     assert!(matches!(machine.reopen("a"), Err(StoreError::Corrupt(_))));
 }
 
@@ -93,8 +95,10 @@ async fn an_epoch_that_cannot_be_made_durable_is_not_given() {
     let beside = machine.path("a").with_extension("new");
     std::fs::create_dir(&beside).unwrap();
     assert!(matches!(store.acquire(wish(0, 1)).await, Err(StoreError::Unavailable(_))));
-    assert!(matches!(store.release(ShardId(0), held.epoch).await, Err(StoreError::Unavailable(_))));
-    assert_eq!(store.keep_alive(ShardId(0), &engine(1), held.epoch).await, Ok(Kept::Alive(TTL)), "nothing changed");
+    assert!(matches!(store.end(ShardId(0), held.epoch).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.read().await, Err(StoreError::Unavailable(_))));
+    assert_eq!(store.keep(&engine(1), None).await, Ok(TTL), "sessions need no disk");
     std::fs::remove_dir(&beside).unwrap();
+    assert_eq!(suite::leader(&store, 0).await, Some(held.epoch), "nothing changed");
     assert_eq!(store.acquire(wish(0, 1)).await.unwrap().epoch.number, held.epoch.number + 1);
 }

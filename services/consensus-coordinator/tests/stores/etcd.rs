@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::server::Etcd;
 use super::suite::{self, Fixture, engine, wish};
 use consensus_coordinator::StoreError;
-use types::ShardId;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keeps_what_every_store_keeps() {
@@ -39,15 +38,15 @@ async fn an_etcd_that_stands_still_is_unavailable_and_comes_back() {
     let etcd = Etcd::start().await;
     let store = etcd.store("/frozen").await;
     let held = store.acquire(wish(0, 1)).await.unwrap();
-    etcd.signal("STOP");
+    etcd.signal(0, "STOP");
     let begun = Instant::now();
-    assert!(matches!(store.keep_alive(ShardId(0), &engine(1), held.epoch).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.keep(&engine(1), None).await, Err(StoreError::Unavailable(_))));
     assert!(matches!(store.acquire(wish(1, 2)).await, Err(StoreError::Unavailable(_))));
     assert!(store.endpoints().await.iter().all(|endpoint| endpoint.answer.is_err()));
     // A call without a limit would wait for ever; what is measured here is only that there is one.
     assert!(begun.elapsed() < Duration::from_secs(60), "took {:?}", begun.elapsed());
-    etcd.signal("CONT");
-    suite::eventually("the store answers again", || async { store.shards().await.is_ok() }).await;
+    etcd.signal(0, "CONT");
+    suite::eventually("the store answers again", || async { store.read().await.is_ok() }).await;
     let again = suite::until_acquired(&*store, wish(0, 2)).await;
     assert!(again.epoch.number > held.epoch.number);
 }
@@ -57,10 +56,47 @@ async fn an_etcd_that_is_away_is_unavailable_and_nothing_is_forgotten() {
     let mut etcd = Etcd::start().await;
     let store = etcd.store("/away").await;
     let held = store.acquire(wish(0, 1)).await.unwrap();
-    etcd.kill();
-    assert!(matches!(store.shards().await, Err(StoreError::Unavailable(_))));
+    etcd.kill(0);
+    assert!(matches!(store.read().await, Err(StoreError::Unavailable(_))));
     etcd.restart().await;
-    suite::eventually("the store answers again", || async { store.shards().await.is_ok() }).await;
+    suite::eventually("the store answers again", || async { store.read().await.is_ok() }).await;
     let again = suite::until_acquired(&*store, wish(0, 2)).await;
     assert!(again.epoch.number > held.epoch.number, "a restarted etcd gave {} out again", again.epoch.number);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_keep_what_every_store_keeps() {
+    let etcd = Etcd::start_with(3).await;
+    suite::run(&etcd).await;
+}
+
+/// The loss of a member, of the one that leads, and of all: epochs ascend, and who led goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_loses_members_forgets_nothing() {
+    let mut etcd = Etcd::start_with(3).await;
+    let store = etcd.store("/members").await;
+    let held = store.acquire(wish(0, 1)).await.unwrap().epoch;
+    let leads = etcd.leader().await;
+    for lost in [(leads + 1) % 3, leads] {
+        etcd.kill(lost);
+        suite::eventually("two of three answer", || async { store.keep(&engine(1), None).await.is_ok() }).await;
+        assert_eq!(suite::leader(&*store, 0).await, Some(held));
+        assert!(store.endpoints().await[lost].answer.is_err());
+        etcd.start_again(lost);
+        suite::eventually("all answer", || async {
+            store.endpoints().await.iter().all(|endpoint| endpoint.answer.is_ok())
+        })
+        .await;
+    }
+    (0..3).for_each(|member| etcd.kill(member));
+    assert!(matches!(store.read().await, Err(StoreError::Unavailable(_))));
+    (0..3).for_each(|member| etcd.start_again(member));
+    // Whether or not its lease has run out meanwhile.
+    suite::eventually("the leader goes on", || async {
+        let _ = store.restore(types::ShardId(0), &engine(1), held).await;
+        store.read().await.is_ok() && suite::leader(&*store, 0).await == Some(held)
+    })
+    .await;
+    let next = suite::until_acquired(&*store, wish(0, 1)).await.epoch;
+    assert_eq!(next.number, held.number + 1);
 }

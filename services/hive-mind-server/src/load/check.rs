@@ -109,7 +109,7 @@ impl Findings {
 async fn caught_up(history: &mut HistoryServiceClient<Channel>, last_seq: u64) -> Result<()> {
     let deadline = Instant::now() + CATCH_UP;
     loop {
-        let status = history.get_history_status(GetHistoryStatusRequest {}).await;
+        let status = history.get_history_status(GetHistoryStatusRequest::default()).await;
         let status = status.context("cannot ask how far the history is")?.into_inner();
         if status.projected_seq >= last_seq {
             return Ok(());

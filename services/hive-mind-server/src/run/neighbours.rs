@@ -59,17 +59,25 @@ impl Neighbours {
         Ok(Self { own, gateways, coordinators, engines })
     }
 
+    /// All ways to a service, the one in this process first.
+    pub(super) fn all(&self, role: Role) -> Vec<Channel> {
+        let ways = self.ways(role).0;
+        ways.own.iter().cloned().chain(ways.peers.iter().map(|(_, channel)| channel.clone())).collect()
+    }
+
     /// All ways to a service that `by` cannot do without, the one in this process first.
     pub(super) fn needed(&self, role: Role, by: Role) -> Result<Vec<Channel>> {
-        let (ways, key) = match role {
+        let (all, key) = (self.all(role), self.ways(role).1);
+        let missing = || format!("{} needs peers.{key}, or that role in this process", by.name());
+        (!all.is_empty()).then_some(all).with_context(missing).context(Misconfigured)
+    }
+
+    fn ways(&self, role: Role) -> (&Ways, &'static str) {
+        match role {
             Role::PersistenceGateway => (&self.gateways, "persistence_gateway"),
             Role::ConsensusCoordinator => (&self.coordinators, "consensus_coordinator"),
             Role::OrderEngine | Role::AdminApi => (&self.engines, "order_engine"),
-        };
-        let all: Vec<Channel> =
-            ways.own.iter().cloned().chain(ways.peers.iter().map(|(_, channel)| channel.clone())).collect();
-        let missing = || format!("{} needs peers.{key}, or that role in this process", by.name());
-        (!all.is_empty()).then_some(all).with_context(missing).context(Misconfigured)
+        }
     }
 
     /// Every process once: this one by its name, the others by their addresses.

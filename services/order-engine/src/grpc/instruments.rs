@@ -7,6 +7,8 @@ use crate::admission::Published;
 use crate::metrics::Operation;
 use tonic::{Request, Response, Status};
 use wire::convert;
+use wire::forwarding::marked;
+use wire::pb::admin::v1::instrument_service_client::InstrumentServiceClient;
 use wire::pb::admin::v1::instrument_service_server::InstrumentService;
 use wire::pb::admin::v1::{
     DefineInstrumentRequest, DefineInstrumentResponse, SetInstrumentStateRequest, SetInstrumentStateResponse,
@@ -30,9 +32,16 @@ impl InstrumentService for Instruments {
         &self,
         request: Request<DefineInstrumentRequest>,
     ) -> Result<Response<DefineInstrumentResponse>, Status> {
-        let symbol = request.get_ref().instrument.as_ref().map_or("", |instrument| &instrument.symbol);
-        let decode = |_: &Published| convert::define_instrument(request.get_ref());
-        let report = self.shards.of_text(symbol).run(Operation::Instrument, decode).await?;
+        let forwarded = marked(request.metadata());
+        let request = request.into_inner();
+        let door = self.shards.of_text(request.instrument.as_ref().map_or("", |instrument| &instrument.symbol));
+        if let Some(way) = self.shards.elsewhere(door, forwarded) {
+            let call = way.call(request, |to, request| async move {
+                InstrumentServiceClient::new(to).define_instrument(request).await
+            });
+            return Ok(Response::new(door.handed_on(Operation::Instrument, call).await?));
+        }
+        let report = door.run(Operation::Instrument, |_| convert::define_instrument(&request)).await?;
         Ok(Response::new(DefineInstrumentResponse { report: Some(report) }))
     }
 
@@ -40,8 +49,17 @@ impl InstrumentService for Instruments {
         &self,
         request: Request<SetInstrumentStateRequest>,
     ) -> Result<Response<SetInstrumentStateResponse>, Status> {
-        let decode = |symbols: &Published| convert::set_instrument_state(request.get_ref(), symbols);
-        let report = self.shards.of_text(&request.get_ref().symbol).run(Operation::Instrument, decode).await?;
+        let forwarded = marked(request.metadata());
+        let request = request.into_inner();
+        let door = self.shards.of_text(&request.symbol);
+        if let Some(way) = self.shards.elsewhere(door, forwarded) {
+            let call = way.call(request, |to, request| async move {
+                InstrumentServiceClient::new(to).set_instrument_state(request).await
+            });
+            return Ok(Response::new(door.handed_on(Operation::Instrument, call).await?));
+        }
+        let decode = |symbols: &Published| convert::set_instrument_state(&request, symbols);
+        let report = door.run(Operation::Instrument, decode).await?;
         Ok(Response::new(SetInstrumentStateResponse { report: Some(report) }))
     }
 }

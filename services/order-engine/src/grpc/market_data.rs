@@ -14,9 +14,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 use types::{ShardId, Symbol};
 use wire::convert;
+use wire::forwarding::marked;
+use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::marketdata::v1::market_data_service_server::MarketDataService;
 use wire::pb::marketdata::v1::stream_book_response::Update;
 use wire::pb::marketdata::v1::{
@@ -24,6 +27,7 @@ use wire::pb::marketdata::v1::{
     ListInstrumentsResponse, StreamBookRequest, StreamBookResponse, StreamTradesRequest, StreamTradesResponse,
 };
 use wire::status::ApiError;
+use wire::transport::Channel;
 
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -38,10 +42,15 @@ impl MarketData {
         Self { shards }
     }
 
-    async fn book(&self, request: &GetBookRequest) -> Result<GetBookResponse, ApiError> {
+    async fn book(&self, request: &GetBookRequest, forwarded: Option<ShardId>) -> Result<GetBookResponse, ApiError> {
         let (symbol, depth) = convert::book_request(request)?;
-        let question = |reply| Query::Book { symbol, depth, reply };
         let door = self.shards.of_symbol(&symbol);
+        if !request.allow_stale
+            && let Some(way) = self.shards.elsewhere(door, forwarded)
+        {
+            return way.call(request.clone(), |to, request| async move { client(to).get_book(request).await }).await;
+        }
+        let question = |reply| Query::Book { symbol, depth, reply };
         let Told { view, stale } = door.read(request.allow_stale, request.min_seq, question).await?;
         let book = view.ok_or_else(|| no_instrument(&symbol))?;
         Ok(GetBookResponse { book: Some(encode::book(&book)), stale })
@@ -57,22 +66,29 @@ impl MarketDataService for MarketData {
         &self,
         request: Request<ListInstrumentsRequest>,
     ) -> Result<Response<ListInstrumentsResponse>, Status> {
+        let forwarded = marked(request.metadata());
         let ListInstrumentsRequest { allow_stale, min_seq } = *request.get_ref();
         let mut answer = ListInstrumentsResponse { stale: allow_stale, ..Default::default() };
-        for door in self.shards.all() {
+        for (at, door) in self.shards.asked(forwarded).iter().enumerate() {
             let min_seq = if door.shard == ShardId(0) { min_seq } else { 0 };
+            if !allow_stale && let Some(way) = self.shards.elsewhere(door, forwarded) {
+                let call = |to, request| async move { client(to).list_instruments(request).await };
+                let part: ListInstrumentsResponse =
+                    way.call(ListInstrumentsRequest { allow_stale, min_seq }, call).await?;
+                answer.instruments.extend(part.instruments);
+                answer.as_of_seq = if at == 0 { part.as_of_seq } else { answer.as_of_seq };
+                continue;
+            }
             let Told { view, .. } = door.read(allow_stale, min_seq, |reply| Query::Instruments { reply }).await?;
             answer.instruments.extend(view.instruments.iter().map(|one| encode::instrument(door.shard, one)));
-            if door.shard == ShardId(0) {
-                answer.as_of_seq = view.as_of.0;
-            }
+            answer.as_of_seq = if at == 0 { view.as_of.0 } else { answer.as_of_seq };
         }
         Ok(Response::new(answer))
     }
 
     async fn get_book(&self, request: Request<GetBookRequest>) -> Result<Response<GetBookResponse>, Status> {
         let received = Instant::now();
-        let found = self.book(request.get_ref()).await;
+        let found = self.book(request.get_ref(), marked(request.metadata())).await;
         let outcome = found.as_ref().map_or_else(outcome_of_error, |_| Outcome::Accepted);
         self.shards.of_text(&request.get_ref().symbol).record(Operation::GetBook, outcome, received.elapsed());
         Ok(Response::new(found?))
@@ -84,6 +100,11 @@ impl MarketDataService for MarketData {
     ) -> Result<Response<Self::StreamBookStream>, Status> {
         let symbol = convert::stream_book_request(request.get_ref())?;
         let door = self.shards.of_symbol(&symbol);
+        if let Some(way) = self.shards.elsewhere(door, marked(request.metadata())) {
+            let call = |to, request| async move { client(to).stream_book(request).await };
+            let stream = way.stream(request.into_inner(), call).await?;
+            return Ok(Response::new(Box::pin(pass_on(door.closing.clone(), stream))));
+        }
         let feed = door.ask(|reply| Query::FollowBook { symbol, reply }).await?;
         let feed = feed.ok_or_else(|| no_instrument(&symbol))?;
         Ok(Response::new(Box::pin(book_stream(door.clone(), feed))))
@@ -94,12 +115,19 @@ impl MarketDataService for MarketData {
         request: Request<StreamTradesRequest>,
     ) -> Result<Response<Self::StreamTradesStream>, Status> {
         let only = convert::stream_trades_request(request.get_ref())?;
+        let forwarded = marked(request.metadata());
         let doors = match &only {
             Some(symbol) => std::slice::from_ref(self.shards.of_symbol(symbol)),
-            None => self.shards.all(),
+            None => self.shards.asked(forwarded),
         };
-        let mut streams = Vec::with_capacity(doors.len());
+        let mut streams: Vec<Self::StreamTradesStream> = Vec::with_capacity(doors.len());
         for door in doors {
+            if let Some(way) = self.shards.elsewhere(door, forwarded) {
+                let call = |to, request| async move { client(to).stream_trades(request).await };
+                let stream = way.stream(request.get_ref().clone(), call).await?;
+                streams.push(Box::pin(pass_on(door.closing.clone(), stream)));
+                continue;
+            }
             let trades = door.ask(|reply| Query::FollowTrades { of: only, reply }).await?;
             let trades = match (trades, only) {
                 (Some(trades), _) => trades,
@@ -119,6 +147,10 @@ impl MarketDataService for MarketData {
         let shard = ShardId(shard);
         let none = || ApiError::invalid("shard", format_args!("there are {} shards, from 0", self.shards.all().len()));
         let door = self.shards.get(shard).ok_or_else(none)?;
+        if !allow_stale && let Some(way) = self.shards.elsewhere(door, marked(request.metadata())) {
+            let call = |to, request| async move { client(to).get_state_digest(request).await };
+            return Ok(Response::new(way.call(request.into_inner(), call).await?));
+        }
         let Told { view: digest, stale } = door.read(allow_stale, min_seq, |reply| Query::Digest { reply }).await?;
         Ok(Response::new(GetStateDigestResponse {
             shard: shard.0,
@@ -151,6 +183,33 @@ fn trade_stream(
             trade: Some(convert::trade(&tick.trade, &tick.symbol, tick.place, tick.timestamp)),
         })
     })
+}
+
+/// What the leader's engine says, until its stream ends or this engine stops.
+fn pass_on<T: Send + 'static>(
+    closing: CancellationToken,
+    stream: Streaming<T>,
+) -> impl Stream<Item = Result<T, Status>> {
+    futures::stream::unfold(Some((closing, stream)), |state| async move {
+        let (closing, mut stream) = state?;
+        let item = tokio::select! {
+            biased;
+            () = closing.cancelled() => Err(ApiError::shutting_down()),
+            item = stream.message() => match item {
+                Ok(Some(item)) => Ok(item),
+                Ok(None) => Err(ApiError::not_ready("the leader of the shard ended the stream: open it again")),
+                Err(status) => Err(ApiError::from_status(&status)),
+            },
+        };
+        match item {
+            Ok(item) => Some((Ok(item), Some((closing, stream)))),
+            Err(error) => Some((Err(error.into()), None)),
+        }
+    })
+}
+
+fn client(channel: Channel) -> MarketDataServiceClient<Channel> {
+    MarketDataServiceClient::new(channel)
 }
 
 /// What any of them says, until the first one ends: whoever reads must know that it no longer hears everything.

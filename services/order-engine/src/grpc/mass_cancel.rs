@@ -2,34 +2,49 @@
 //!
 //! Deliberately absent: one moment in which all orders are gone. Shards are independent; each cancels at its own place.
 
-use super::trading::{Pending, Trading};
+use super::part::Part;
+use super::shards::Shards;
+use super::trading::Trading;
 use crate::metrics::Operation;
+use futures::FutureExt;
+use futures::future::join_all;
+use std::future::poll_fn;
+use types::ShardId;
 use wire::convert;
+use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::pb::orders::v1::{MassCancelRequest, OrderReport, OrderStatus};
 use wire::status::{ApiError, Retry};
 
-/// A mass cancel on its way through all shards, in their order.
-pub(super) type Everywhere = Vec<Result<Pending, ApiError>>;
-
-/// Hands the request to every shard.
-pub(super) fn start(doors: &[Trading], request: &MassCancelRequest) -> Everywhere {
-    let one = |door: &Trading| door.start(Operation::MassCancel, |symbols| convert::mass_cancel(request, symbols));
-    doors.iter().map(one).collect()
+/// Hands the request to one shard of this engine.
+pub(super) fn start_here(door: &Trading, request: &MassCancelRequest) -> Part {
+    door.start(Operation::MassCancel, |symbols| convert::mass_cancel(request, symbols)).into()
 }
 
-/// The request from beginning to end.
-pub(super) async fn run(doors: &[Trading], request: &MassCancelRequest) -> Result<OrderReport, ApiError> {
-    let mut answers = Vec::with_capacity(doors.len());
-    for (door, started) in doors.iter().zip(start(doors, request)) {
-        answers.push(match started {
-            Ok(mut pending) => {
-                let answer = (&mut pending.answer).await;
-                door.finish(&pending, answer)
-            }
-            Err(error) => Err(error),
-        });
-    }
+/// The request from beginning to end, in all the shards that it is for.
+pub(super) async fn run(
+    shards: &Shards,
+    doors: &[Trading],
+    forwarded: Option<ShardId>,
+    request: &MassCancelRequest,
+) -> Result<OrderReport, ApiError> {
+    let start = |door: &Trading| match shards.elsewhere(door, forwarded) {
+        Some(way) => {
+            let call = way.call(request.clone(), |channel, request| async move {
+                OrderServiceClient::new(channel).mass_cancel(request).await
+            });
+            let report = call.map(|answer| answer.and_then(|answer| answer.report.ok_or_else(no_report)));
+            let door = door.clone();
+            Part::There(async move { door.handed_on(Operation::MassCancel, report).await }.boxed())
+        }
+        None => start_here(door, request),
+    };
+    let parts: Vec<Part> = doors.iter().map(start).collect();
+    let answers = join_all(parts.into_iter().map(|mut part| poll_fn(move |cx| part.poll(shards, cx)))).await;
     merge(answers)
+}
+
+pub(super) fn no_report() -> ApiError {
+    ApiError::unknown_outcome("the leader answered without a report")
 }
 
 /// One answer of all, which come in the order of the shards: the cancelled orders of all, at the place of the first that

@@ -7,21 +7,23 @@ use super::mass_cancel;
 use super::session::{self, Answers};
 use super::shards::Shards;
 use super::trading;
-use crate::admission::Published;
 use crate::metrics::{Operation, Outcome};
 use crate::shard::{Query, Told};
 use std::time::{Duration, Instant};
 use tonic::{Request, Response, Status, Streaming};
-use types::{AccountId, OrderTarget};
+use types::{AccountId, OrderTarget, ShardId};
 use wire::convert;
+use wire::forwarding::marked;
 use wire::pb::history::v1::ListOrdersRequest;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
+use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::pb::orders::v1::order_service_server::OrderService;
 use wire::pb::orders::v1::{
-    CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse, MassCancelRequest, MassCancelResponse,
-    OrderSessionRequest, ReplaceOrderRequest, ReplaceOrderResponse, SubmitOrderRequest, SubmitOrderResponse,
+    CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse, GetTopologyRequest,
+    GetTopologyResponse, MassCancelRequest, MassCancelResponse, OrderSessionRequest, ReplaceOrderRequest,
+    ReplaceOrderResponse, SubmitOrderRequest, SubmitOrderResponse,
 };
-use wire::status::ApiError;
+use wire::status::{ApiError, ErrorCode};
 use wire::transport::Channel;
 
 /// How long the history may take to answer for an order that the engine does not remember.
@@ -40,17 +42,24 @@ impl Orders {
         Self { shards, session_unanswered_max, history: history.map(HistoryServiceClient::new) }
     }
 
-    async fn find(&self, request: &GetOrderRequest) -> Result<GetOrderResponse, ApiError> {
+    async fn find(&self, request: &GetOrderRequest, forwarded: Option<ShardId>) -> Result<GetOrderResponse, ApiError> {
         let (account, key) = convert::order_key(request)?;
         let doors = match key {
             OrderTarget::OrderId(id) => self.shards.of_order(id).map(std::slice::from_ref).unwrap_or_default(),
-            OrderTarget::ClientOrderId(_) => self.shards.all(),
+            OrderTarget::ClientOrderId(_) => self.shards.asked(forwarded),
         };
         let GetOrderRequest { allow_stale, min_seq, .. } = *request;
         if min_seq > 0 && doors.len() > 1 {
             return Err(ApiError::invalid("min_seq", "of which shard? ask by order_id, which says it"));
         }
         for door in doors {
+            if !allow_stale && let Some(way) = self.shards.elsewhere(door, forwarded) {
+                let call = |to, request| async move { client(to).get_order(request).await };
+                match way.call(request.clone(), call).await {
+                    Err(error) if error.code == ErrorCode::NotFound => continue,
+                    answer => return answer,
+                }
+            }
             let question = |reply| Query::Order { account, key, reply };
             let Told { view: found, stale } = door.read(allow_stale, min_seq, question).await?;
             if let Some((order, symbol)) = &found.order {
@@ -58,7 +67,8 @@ impl Orders {
                 return Ok(GetOrderResponse { order, as_of_seq, stale });
             }
         }
-        self.find_in_history(account, key, allow_stale).await
+        // Whoever hands requests on asks the history itself.
+        if forwarded.is_some() { Err(not_found()) } else { self.find_in_history(account, key, allow_stale).await }
     }
 
     async fn find_in_history(
@@ -67,7 +77,6 @@ impl Orders {
         key: OrderTarget,
         stale: bool,
     ) -> Result<GetOrderResponse, ApiError> {
-        let not_found = || ApiError::not_found("no such order of this account");
         let Some(history) = &self.history else {
             return Err(not_found());
         };
@@ -93,8 +102,14 @@ impl OrderService for Orders {
         &self,
         request: Request<SubmitOrderRequest>,
     ) -> Result<Response<SubmitOrderResponse>, Status> {
-        let decode = |symbols: &Published| convert::submit(request.get_ref(), symbols);
-        let report = self.shards.of_text(&request.get_ref().symbol).run(Operation::Submit, decode).await?;
+        let forwarded = marked(request.metadata());
+        let request = request.into_inner();
+        let door = self.shards.of_text(&request.symbol);
+        if let Some(way) = self.shards.elsewhere(door, forwarded) {
+            let call = way.call(request, |to, request| async move { client(to).submit_order(request).await });
+            return Ok(Response::new(door.handed_on(Operation::Submit, call).await?));
+        }
+        let report = door.run(Operation::Submit, |symbols| convert::submit(&request, symbols)).await?;
         Ok(Response::new(SubmitOrderResponse { report: Some(report) }))
     }
 
@@ -102,8 +117,14 @@ impl OrderService for Orders {
         &self,
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderResponse>, Status> {
-        let decode = |symbols: &Published| convert::cancel(request.get_ref(), symbols);
-        let report = self.shards.of_text(&request.get_ref().symbol).run(Operation::Cancel, decode).await?;
+        let forwarded = marked(request.metadata());
+        let request = request.into_inner();
+        let door = self.shards.of_text(&request.symbol);
+        if let Some(way) = self.shards.elsewhere(door, forwarded) {
+            let call = way.call(request, |to, request| async move { client(to).cancel_order(request).await });
+            return Ok(Response::new(door.handed_on(Operation::Cancel, call).await?));
+        }
+        let report = door.run(Operation::Cancel, |symbols| convert::cancel(&request, symbols)).await?;
         Ok(Response::new(CancelOrderResponse { report: Some(report) }))
     }
 
@@ -111,26 +132,31 @@ impl OrderService for Orders {
         &self,
         request: Request<ReplaceOrderRequest>,
     ) -> Result<Response<ReplaceOrderResponse>, Status> {
-        let decode = |symbols: &Published| convert::replace(request.get_ref(), symbols);
-        let report = self.shards.of_text(&request.get_ref().symbol).run(Operation::Replace, decode).await?;
+        let forwarded = marked(request.metadata());
+        let request = request.into_inner();
+        let door = self.shards.of_text(&request.symbol);
+        if let Some(way) = self.shards.elsewhere(door, forwarded) {
+            let call = way.call(request, |to, request| async move { client(to).replace_order(request).await });
+            return Ok(Response::new(door.handed_on(Operation::Replace, call).await?));
+        }
+        let report = door.run(Operation::Replace, |symbols| convert::replace(&request, symbols)).await?;
         Ok(Response::new(ReplaceOrderResponse { report: Some(report) }))
     }
 
     async fn mass_cancel(&self, request: Request<MassCancelRequest>) -> Result<Response<MassCancelResponse>, Status> {
+        let forwarded = marked(request.metadata());
         let request = request.get_ref();
-        let report = match self.shards.all() {
-            doors @ [_, _, ..] if request.symbol.is_empty() => mass_cancel::run(doors, request).await?,
-            _ => {
-                let decode = |symbols: &Published| convert::mass_cancel(request, symbols);
-                self.shards.of_text(&request.symbol).run(Operation::MassCancel, decode).await?
-            }
+        let doors = match &*request.symbol {
+            "" => self.shards.asked(forwarded),
+            symbol => std::slice::from_ref(self.shards.of_text(symbol)),
         };
+        let report = mass_cancel::run(&self.shards, doors, forwarded, request).await?;
         Ok(Response::new(MassCancelResponse { report: Some(report) }))
     }
 
     async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<GetOrderResponse>, Status> {
         let received = Instant::now();
-        let found = self.find(request.get_ref()).await;
+        let found = self.find(request.get_ref(), marked(request.metadata())).await;
         let outcome = match &found {
             Ok(_) => Outcome::Accepted,
             Err(error) => trading::outcome_of_error(error),
@@ -143,7 +169,23 @@ impl OrderService for Orders {
         &self,
         request: Request<Streaming<OrderSessionRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let answers = session::open(self.shards.clone(), self.session_unanswered_max, request.into_inner());
+        let forwarded = marked(request.metadata());
+        let answers = session::open(self.shards.clone(), self.session_unanswered_max, forwarded, request.into_inner());
         Ok(Response::new(answers))
     }
+
+    async fn get_topology(
+        &self,
+        _request: Request<GetTopologyRequest>,
+    ) -> Result<Response<GetTopologyResponse>, Status> {
+        Ok(Response::new(self.shards.topology()))
+    }
+}
+
+fn client(channel: Channel) -> OrderServiceClient<Channel> {
+    OrderServiceClient::new(channel)
+}
+
+fn not_found() -> ApiError {
+    ApiError::not_found("no such order of this account")
 }

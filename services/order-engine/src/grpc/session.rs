@@ -7,13 +7,14 @@
 //!
 //! Deliberately absent: state that survives the stream. A client that lost its session sends what is unanswered again.
 
-use super::mass_cancel::{self, Everywhere};
+use super::mass_cancel;
+use super::part::Part;
+use super::relay::Relay;
 use super::shards::Shards;
-use super::trading::{Pending, Trading};
+use super::trading::Trading;
 use crate::metrics::Operation;
 use futures::Stream;
-use std::collections::VecDeque;
-use std::future::Future;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,12 +46,10 @@ struct Slot {
 
 /// What an answer waits for.
 enum Work {
-    /// The shard has the request.
-    Waiting(Pending),
-    /// All shards have it; so far these have answered.
-    Everywhere(Everywhere, Vec<Result<OrderReport, ApiError>>),
-    /// The request did not get there.
-    Refused(ApiError),
+    /// One shard.
+    One(Part),
+    /// All shards; so far these have answered.
+    Everywhere(Vec<Part>, Vec<Result<OrderReport, ApiError>>),
 }
 
 /// What the reader hands to the answers.
@@ -92,18 +91,35 @@ struct Lanes {
 }
 
 /// Starts a session over `requests`.
-pub(crate) fn open(shards: Shards, unanswered_max: usize, requests: Streaming<OrderSessionRequest>) -> Answers {
+/// `forwarded` is the shard for which another engine hands them on.
+pub(crate) fn open(
+    shards: Shards,
+    unanswered_max: usize,
+    forwarded: Option<ShardId>,
+    requests: Streaming<OrderSessionRequest>,
+) -> Answers {
     let slots_max = unanswered_max * SLOTS_PER_COMMAND;
     // One more than slots, for the end.
     let (out, handed) = mpsc::channel(slots_max + 1);
     let counts = Arc::<Counts>::default();
-    let reader = Reader { shards: shards.clone(), counts: Arc::clone(&counts), unanswered_max, slots_max, out };
+    let reader = Reader {
+        shards: shards.clone(),
+        forwarded,
+        relays: HashMap::new(),
+        counts: Arc::clone(&counts),
+        unanswered_max,
+        slots_max,
+        out,
+    };
     let reader = AbortOnDropHandle::new(tokio::spawn(reader.run(requests)));
     Answers { handed, lanes: Lanes::default(), end: None, shards, counts, ended: false, _reader: reader }
 }
 
 struct Reader {
     shards: Shards,
+    forwarded: Option<ShardId>,
+    /// The ways to shards that other engines lead.
+    relays: HashMap<ShardId, Relay>,
     counts: Arc<Counts>,
     unanswered_max: usize,
     slots_max: usize,
@@ -111,7 +127,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(self, mut requests: Streaming<OrderSessionRequest>) {
+    async fn run(mut self, mut requests: Streaming<OrderSessionRequest>) {
         let closing = self.shards.all()[0].closing.clone();
         let end = loop {
             let request = tokio::select! {
@@ -123,7 +139,8 @@ impl Reader {
                 Ok(Some(request)) => {
                     // Relaxed, here and elsewhere: counters that guard no other memory.
                     let full = self.counts.slots.fetch_add(1, Ordering::Relaxed) >= self.slots_max;
-                    if full || self.out.try_send(Handed::Slot(self.start(&request))).is_err() {
+                    let slot = self.start(&request);
+                    if full || self.out.try_send(Handed::Slot(slot)).is_err() {
                         break Some(ApiError::slow_consumer("the stream of answers"));
                     }
                 }
@@ -137,7 +154,7 @@ impl Reader {
         }
     }
 
-    fn start(&self, request: &OrderSessionRequest) -> Slot {
+    fn start(&mut self, request: &OrderSessionRequest) -> Slot {
         let client_seq = request.client_seq;
         let (operation, symbol) = match &request.command {
             Some(Command::Submit(request)) => (Operation::Submit, &*request.symbol),
@@ -146,22 +163,38 @@ impl Reader {
             Some(Command::MassCancel(request)) => (Operation::MassCancel, &*request.symbol),
             None => (Operation::Submit, ""),
         };
-        let door = self.shards.of_text(symbol);
+        let shards = self.shards.clone();
+        let everywhere = operation == Operation::MassCancel && symbol.is_empty();
+        let door = if everywhere { &shards.asked(self.forwarded)[0] } else { shards.of_text(symbol) };
         let slot = |work| Slot { shard: door.shard, client_seq, work };
         if self.counts.unanswered.load(Ordering::Relaxed) >= self.unanswered_max {
-            return slot(Work::Refused(ApiError::overloaded("the queue of the session", RETRY_SESSION_FULL)));
+            let error = ApiError::overloaded("the queue of the session", RETRY_SESSION_FULL);
+            return slot(Work::One(Part::Refused(error)));
         }
-        let work = match (&request.command, self.shards.all()) {
-            (Some(Command::MassCancel(request)), doors @ [_, _, ..]) if request.symbol.is_empty() => {
-                Work::Everywhere(mass_cancel::start(doors, request), Vec::new())
-            }
-            _ => match door.start(operation, |symbols| convert::session_command(request, symbols)) {
-                Ok(pending) => Work::Waiting(pending),
-                Err(error) => return slot(Work::Refused(error)),
-            },
+        let work = if everywhere {
+            let parts = shards.asked(self.forwarded).iter().map(|door| self.one(door, operation, request));
+            Work::Everywhere(parts.collect(), Vec::new())
+        } else {
+            Work::One(self.one(door, operation, request))
         };
-        self.counts.unanswered.fetch_add(1, Ordering::Relaxed);
+        if work.is_started() {
+            self.counts.unanswered.fetch_add(1, Ordering::Relaxed);
+        }
         slot(work)
+    }
+
+    /// Starts a request in one shard, here or where it is led.
+    fn one(&mut self, door: &Trading, operation: Operation, request: &OrderSessionRequest) -> Part {
+        let command = request.command.clone().filter(|_| self.shards.elsewhere(door, self.forwarded).is_some());
+        let Some(command) = command else {
+            return door.start(operation, |symbols| convert::session_command(request, symbols)).into();
+        };
+        let relay = self
+            .relays
+            .entry(door.shard)
+            .or_insert_with(|| Relay::start(self.shards.clone(), door.shard, self.unanswered_max));
+        let (answer, door) = (relay.send(command), door.clone());
+        Part::There(Box::pin(async move { door.handed_on(operation, answer).await }))
     }
 }
 
@@ -226,7 +259,7 @@ impl Lanes {
             let lane = &mut self.lanes[at].1;
             let Some(head) = lane.front_mut() else { continue };
             if let Poll::Ready(answer) = head.work.poll(shards, cx) {
-                let (client_seq, started) = (head.client_seq, !matches!(head.work, Work::Refused(_)));
+                let (client_seq, started) = (head.client_seq, head.work.is_started());
                 lane.pop_front();
                 self.next = (at + 1) % count;
                 return Poll::Ready((client_seq, answer, started));
@@ -237,28 +270,20 @@ impl Lanes {
 }
 
 impl Work {
+    /// Whether somebody has the request, or will.
+    const fn is_started(&self) -> bool {
+        !matches!(self, Self::One(Part::Refused(_)))
+    }
+
     fn poll(&mut self, shards: &Shards, cx: &mut Context<'_>) -> Poll<Result<OrderReport, ApiError>> {
         match self {
-            Self::Refused(error) => Poll::Ready(Err(error.clone())),
-            Self::Waiting(pending) => {
-                let door = shards.get(pending.shard).unwrap_or(&shards.all()[0]);
-                poll_pending(door, pending, cx)
-            }
-            Self::Everywhere(started, answers) => {
-                while let Some(of_one) = started.get_mut(answers.len()) {
-                    let door = &shards.all()[answers.len()];
-                    answers.push(match of_one {
-                        Ok(pending) => ready!(poll_pending(door, pending, cx)),
-                        Err(error) => Err(error.clone()),
-                    });
+            Self::One(part) => part.poll(shards, cx),
+            Self::Everywhere(parts, answers) => {
+                while let Some(part) = parts.get_mut(answers.len()) {
+                    answers.push(ready!(part.poll(shards, cx)));
                 }
                 Poll::Ready(mass_cancel::merge(std::mem::take(answers)))
             }
         }
     }
-}
-
-fn poll_pending(door: &Trading, pending: &mut Pending, cx: &mut Context<'_>) -> Poll<Result<OrderReport, ApiError>> {
-    let answer = ready!(Pin::new(&mut pending.answer).poll(cx));
-    Poll::Ready(door.finish(pending, answer))
 }

@@ -3,6 +3,7 @@
 //! Deliberately absent: which RPC it is; unary calls, sessions and the operator's calls all come through here.
 
 use crate::admission::{Admission, Published};
+use crate::leadership::ShardStatus;
 use crate::metrics::{Metrics, Operation, Outcome};
 use crate::shard::{Answer, Freshness, Query, Reply, Told};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use wire::status::{ApiError, ErrorCode};
 pub(crate) struct Trading {
     pub(crate) shard: ShardId,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) status: Arc<ShardStatus>,
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelled when the engine stops taking work: streams are ended, after their last answers.
     pub(crate) closing: CancellationToken,
@@ -38,6 +40,11 @@ impl Trading {
     /// Whether the shard has the instrument, as far as this engine knows.
     pub(crate) fn has(&self, symbol: &Symbol) -> bool {
         self.admission.published().instrument_id(symbol).is_some()
+    }
+
+    /// The instruments that the shard has, as far as this engine knows.
+    pub(crate) fn symbols(&self) -> Vec<Symbol> {
+        self.admission.published().symbols.load().keys().copied().collect()
     }
 
     /// Decodes a request and hands it to the shard.
@@ -111,6 +118,19 @@ impl Trading {
         let freshness = if allow_stale { Freshness::Applied } else { Freshness::Confirmed };
         let answer = self.admission.ask(freshness, Seq(min_seq), question)?;
         answer.await.map_err(|_| self.admission.unanswered(freshness))
+    }
+
+    /// A request that another engine answers, measured.
+    pub(crate) async fn handed_on<A>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<A, ApiError>>,
+    ) -> Result<A, ApiError> {
+        let received = Instant::now();
+        let answer = call.await;
+        let outcome = answer.as_ref().map_or_else(outcome_of_error, |_| Outcome::Forwarded);
+        self.record(operation, outcome, received.elapsed());
+        answer
     }
 
     pub(crate) fn record(&self, operation: Operation, outcome: Outcome, took: Duration) {

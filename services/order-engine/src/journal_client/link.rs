@@ -1,9 +1,11 @@
 //! The append stream of one voter: opened when the proposer wants it, fed from a bounded queue, given up when the voter
-//! is silent.
+//! is silent, and opened over another way at once when there is one.
 //!
-//! Deliberately absent: when a lost stream is opened again, and what is sent again then; the proposer knows.
+//! Deliberately absent: when a stream that was lost over all ways is opened again, and what is sent again; the proposer
+//! knows.
 
 use super::JournalEvent;
+use super::ways::{Way, Ways};
 use futures::Stream as _;
 use futures::future::BoxFuture;
 use journal_core::proposer::VoterId;
@@ -16,18 +18,23 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use wire::convert;
 use wire::pb::journal::v1 as pb;
-use wire::pb::journal::v1::journal_service_client::JournalServiceClient;
-use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
 
 /// Requests on their way to one voter: the protocol's 64 units in flight, and as many heartbeats.
 const REQUEST_QUEUE: usize = 128;
 
-/// How long opening a stream may take.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long opening a stream may take: the gateway answers without its disk.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A voter answers every heartbeat, ten a second. One that was silent for so long is not there, or its disk stands
-/// still; either way the connection tells nothing any more.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// A voter answers every heartbeat, ten a second. A gateway that was silent for so long is left for another one, if
+/// there is one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where all gateways are silent for so long, or the only one, the disk stands still, and the connection tells nothing
+/// any more. Each silence in vain doubles the patience up to here: changing gateways does not make a database faster.
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
+
+/// A write that took less than this shows that the disk is as it should be.
+const SOUND_SYNC: Duration = Duration::from_millis(500);
 
 struct Opened {
     requests: mpsc::Sender<pb::AppendRequest>,
@@ -38,39 +45,43 @@ enum Stream {
     Closed,
     Opening(BoxFuture<'static, Result<Opened, Status>>),
     Open(Box<Opened>),
-    /// Given up between two polls; the loss is still to be told.
-    Lost,
+    /// Given up between two polls; what follows from it is still to be done.
+    Lost(Status),
 }
 
 /// One voter.
 pub(super) struct Link {
     voter: VoterId,
-    client: JournalServiceClient<Channel>,
+    ways: Ways,
+    /// The way of the stream.
+    way: Way,
     stream: Stream,
     /// When it said something last, or its stream was opened.
     heard: Option<Instant>,
+    /// How long it may be silent.
+    patience: Duration,
     /// Losses since the last answer.
-    failures: u32,
+    failures: usize,
 }
 
 impl Link {
-    pub(super) fn new(voter: VoterId, channel: Channel) -> Self {
-        let client = JournalServiceClient::new(channel)
-            .max_decoding_message_size(PEER_MESSAGE_LIMIT)
-            .max_encoding_message_size(PEER_MESSAGE_LIMIT);
-        Self { voter, client, stream: Stream::Closed, heard: None, failures: 0 }
+    pub(super) fn new(voter: VoterId, ways: Ways) -> Self {
+        let patience = if ways.count() > 1 { PATIENCE } else { PATIENCE_MAX };
+        let (way, _) = ways.current();
+        Self { voter, ways, way, stream: Stream::Closed, heard: None, patience, failures: 0 }
     }
 
     pub(super) const fn voter(&self) -> VoterId {
         self.voter
     }
 
-    pub(super) fn client(&self) -> JournalServiceClient<Channel> {
-        self.client.clone()
+    pub(super) const fn ways(&self) -> &Ways {
+        &self.ways
     }
 
     pub(super) fn open(&mut self) {
-        let mut client = self.client.clone();
+        let (way, mut client) = self.ways.current();
+        self.way = way;
         self.stream = Stream::Opening(Box::pin(async move {
             let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
             let opening = client.append(ReceiverStream::new(queue));
@@ -89,69 +100,82 @@ impl Link {
     pub(super) fn append(&mut self, request: AppendRequest) {
         let Stream::Open(open) = &self.stream else { return };
         if open.requests.try_send(convert::append_request_to_pb(request)).is_err() {
-            tracing::warn!(voter = self.voter.0, "journal voter takes no more entries, reconnecting");
-            self.lose();
+            self.stream = Stream::Lost(Status::resource_exhausted("the gateway takes no more entries"));
         }
     }
 
     pub(super) fn watch(&mut self, now: Instant) {
         if let Stream::Open(_) = &self.stream
-            && self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > SILENCE_MAX)
+            && self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > self.patience)
         {
-            tracing::warn!(voter = self.voter.0, "journal voter is silent, reconnecting");
-            self.lose();
+            self.patience = (self.patience * 2).min(PATIENCE_MAX);
+            self.stream = Stream::Lost(Status::deadline_exceeded("the voter is silent"));
         }
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<JournalEvent> {
-        match &mut self.stream {
-            Stream::Closed => Poll::Pending,
-            Stream::Lost => {
-                self.stream = Stream::Closed;
-                Poll::Ready(JournalEvent::StreamClosed { voter: self.voter })
-            }
-            Stream::Opening(opening) => match opening.as_mut().poll(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Ok(opened)) => {
-                    self.stream = Stream::Open(Box::new(opened));
-                    self.heard = Some(Instant::now());
-                    Poll::Ready(JournalEvent::StreamOpened { voter: self.voter })
-                }
-                Poll::Ready(Err(status)) => Poll::Ready(self.lost(&status)),
-            },
-            Stream::Open(open) => match Pin::new(&mut open.replies).poll_next(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Some(Ok(reply))) => match convert::append_reply(&reply) {
-                    Ok(reply) => {
+        loop {
+            let lost = match &mut self.stream {
+                Stream::Closed => return Poll::Pending,
+                Stream::Lost(status) => status.clone(),
+                Stream::Opening(opening) => match opening.as_mut().poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(opened)) => {
+                        self.stream = Stream::Open(Box::new(opened));
                         self.heard = Some(Instant::now());
-                        self.failures = 0;
-                        Poll::Ready(self.replied(reply))
+                        return Poll::Ready(JournalEvent::StreamOpened { voter: self.voter });
                     }
-                    Err(error) => Poll::Ready(self.lost(&error.into())),
+                    Poll::Ready(Err(status)) => status,
                 },
-                Poll::Ready(Some(Err(status))) => Poll::Ready(self.lost(&status)),
-                Poll::Ready(None) => Poll::Ready(self.lost(&Status::unavailable("the voter ended the stream"))),
-            },
+                Stream::Open(open) => match Pin::new(&mut open.replies).poll_next(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(Ok(reply))) => match self.replied(&reply) {
+                        Ok(event) => return Poll::Ready(event),
+                        Err(status) => status,
+                    },
+                    Poll::Ready(Some(Err(status))) => status,
+                    Poll::Ready(None) => Status::unavailable("the gateway ended the stream"),
+                },
+            };
+            if let Some(event) = self.lost(&lost) {
+                return Poll::Ready(event);
+            }
         }
     }
 
-    const fn replied(&self, reply: AppendReply) -> JournalEvent {
-        JournalEvent::Appended { voter: self.voter, reply }
+    /// An answer. One that says that this gateway cannot write is a loss: another one may.
+    fn replied(&mut self, reply: &pb::AppendResponse) -> Result<JournalEvent, Status> {
+        let synced = match &reply.result {
+            Some(pb::append_response::Result::Ok(ok)) => Duration::from_micros(ok.sync_us),
+            _ => Duration::ZERO,
+        };
+        let reply = convert::append_reply(reply)?;
+        if let AppendReply::Failed { message } = reply {
+            return Err(Status::unavailable(message));
+        }
+        self.heard = Some(Instant::now());
+        self.failures = 0;
+        if self.ways.count() > 1 && !synced.is_zero() && synced < SOUND_SYNC {
+            self.patience = PATIENCE;
+        }
+        Ok(JournalEvent::Appended { voter: self.voter, reply })
     }
 
-    fn lose(&mut self) {
-        self.failures = self.failures.saturating_add(1);
-        self.stream = Stream::Lost;
-    }
-
-    fn lost(&mut self, status: &Status) -> JournalEvent {
+    /// The stream is gone: the next way is taken at once. When all of them were tried the proposer is told, who knows
+    /// when to begin again.
+    fn lost(&mut self, status: &Status) -> Option<JournalEvent> {
         if self.failures == 0 {
-            tracing::warn!(voter = self.voter.0, %status, "append stream to the journal voter lost");
+            tracing::warn!(voter = self.voter.0, %status, "append stream to the journal lost, reconnecting");
         } else {
-            tracing::debug!(voter = self.voter.0, %status, failures = self.failures, "journal voter not reached");
+            tracing::debug!(voter = self.voter.0, %status, failures = self.failures, "journal not reached");
         }
         self.failures = self.failures.saturating_add(1);
+        self.ways.leave(self.way);
+        if !self.failures.is_multiple_of(self.ways.count()) {
+            self.open();
+            return None;
+        }
         self.stream = Stream::Closed;
-        JournalEvent::StreamClosed { voter: self.voter }
+        Some(JournalEvent::StreamClosed { voter: self.voter })
     }
 }

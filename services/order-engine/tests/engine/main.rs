@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod faults;
+mod forwarding;
 mod fuzz;
 mod leadership;
 mod market_data;
@@ -12,3 +13,4 @@ mod shown;
 mod standby;
 mod support;
 mod trading;
+mod ways;

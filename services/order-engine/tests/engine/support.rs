@@ -6,7 +6,7 @@ pub(crate) mod requests;
 mod rig;
 
 pub(crate) use consensus::Coordinator;
-pub(crate) use journal::Voter;
+pub(crate) use journal::{Door, Voter};
 pub(crate) use rig::{Engine, Rig};
 
 use journal_core::{EntryKind, Tail, codec};

@@ -43,15 +43,17 @@ impl HistoryQueries {
         Self { reader, shards }
     }
 
-    /// The cursor of the shard of this gateway that is furthest behind: all shards' history goes at least so far.
-    async fn cursor(&self) -> Result<Option<(ShardId, Cursor)>, HistoryError> {
+    /// The cursor of one shard, or of the shard of this gateway that is furthest behind: all shards' history goes at
+    /// least so far.
+    async fn cursor(&self, only: Option<ShardId>) -> Result<Option<(ShardId, Cursor)>, HistoryError> {
         let cursors = self.reader.cursors().await?;
-        let ours = cursors.into_iter().filter(|(shard, _)| self.shards.contains_key(shard));
+        let wanted = |shard: &ShardId| only.map_or_else(|| self.shards.contains_key(shard), |only| only == *shard);
+        let ours = cursors.into_iter().filter(|(shard, _)| wanted(shard));
         Ok(ours.min_by_key(|(_, cursor)| cursor.seq))
     }
 
     async fn as_of(&self) -> Result<u64, ApiError> {
-        Ok(self.cursor().await.map_err(|error| refuse(&error))?.map_or(0, |(_, cursor)| cursor.seq.0))
+        Ok(self.cursor(None).await.map_err(|error| refuse(&error))?.map_or(0, |(_, cursor)| cursor.seq.0))
     }
 }
 
@@ -152,14 +154,18 @@ impl HistoryService for HistoryQueries {
 
     async fn get_history_status(
         &self,
-        _request: Request<pb::GetHistoryStatusRequest>,
+        request: Request<pb::GetHistoryStatusRequest>,
     ) -> Result<Response<pb::GetHistoryStatusResponse>, Status> {
-        let (cursor, error) = match self.cursor().await {
+        let only = request.into_inner().shard.map(ShardId);
+        if let Some(unknown) = only.filter(|shard| !self.shards.contains_key(shard)) {
+            return Err(ApiError::not_found(format!("there is no shard {unknown}")).into());
+        }
+        let (cursor, error) = match self.cursor(only).await {
             Ok(cursor) => (cursor, String::new()),
             // How far the history goes is also a question while the database is away.
             Err(error) => (None, error.to_string()),
         };
-        let shard = cursor.map_or_else(|| self.shards.keys().next().copied(), |(shard, _)| Some(shard));
+        let shard = only.or(cursor.map(|(shard, _)| shard)).or_else(|| self.shards.keys().next().copied());
         let progress = shard.and_then(|shard| self.shards.get(&shard));
         let standstill = progress.and_then(|progress| progress.standstill.reason()).unwrap_or_default();
         let cursor = cursor.map(|(_, cursor)| cursor).filter(|cursor| cursor.seq > Seq(0));

@@ -218,7 +218,7 @@ async fn a_database_that_fails_delays_nothing_and_is_caught_up_exactly_once() {
     leader.apply(&commands[..500]).await;
     gateway.component("history", Condition::Degraded).await;
     leader.apply(&commands[500..]).await;
-    let request = pb::GetHistoryStatusRequest {};
+    let request = pb::GetHistoryStatusRequest::default();
     let status = gateway.history().get_history_status(request).await.unwrap().into_inner();
     assert!(status.error.contains("injected"), "{status:?}");
     assert_eq!(status.commit_seq, leader.tail.seq.0);

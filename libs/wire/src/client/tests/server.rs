@@ -98,6 +98,13 @@ impl OrderService for Orders {
         Err(not_here())
     }
 
+    async fn get_topology(
+        &self,
+        _: Request<pb::GetTopologyRequest>,
+    ) -> Result<Response<pb::GetTopologyResponse>, Status> {
+        Ok(Response::new(pb::GetTopologyResponse { shards: 1, ..Default::default() }))
+    }
+
     async fn get_order(&self, _: Request<pb::GetOrderRequest>) -> Result<Response<pb::GetOrderResponse>, Status> {
         Err(ApiError::not_found("no such order").into())
     }

@@ -22,8 +22,9 @@ struct State {
     epoch: u64,
     /// Who leads.
     holder: Option<Incarnation>,
-    /// Names of the holder.
+    /// Name and address of the holder.
     name: String,
+    address: String,
     released: Vec<u64>,
     beats: Vec<pb::HeartbeatRequest>,
     resign: Option<u64>,
@@ -79,6 +80,7 @@ impl Coordinator {
         state.epoch += 1;
         state.holder = Some(Incarnation(0xdead));
         name.clone_into(&mut state.name);
+        state.address.clear();
         Epoch { number: state.epoch, owner: Incarnation(0xdead) }
     }
 
@@ -112,14 +114,12 @@ impl ConsensusService for Coordinator {
         let engine = convert::engine("engine", request.engine.as_ref())?;
         let mut state = self.0.lock().unwrap();
         if state.holder.is_some_and(|holder| holder != engine.incarnation) {
-            let engine = state.name.clone();
-            return Err(
-                ApiError::leadership_held(LeaderHint { engine, epoch: state.epoch, ..Default::default() }).into()
-            );
+            let (engine, address) = (state.name.clone(), state.address.clone());
+            return Err(ApiError::leadership_held(LeaderHint { shard: 0, engine, address, epoch: state.epoch }).into());
         }
         state.epoch = state.epoch.max(request.highest_promised) + 1;
         state.holder = Some(engine.incarnation);
-        state.name = engine.name;
+        (state.name, state.address) = (engine.name, engine.address);
         let epoch = Epoch { number: state.epoch, owner: engine.incarnation };
         let epoch = Some(convert::epoch_to_pb(epoch));
         Ok(Response::new(pb::AcquireLeadershipResponse { epoch, config: None, ttl_ms: 5000 }))

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 
 use futures::Stream;
@@ -41,6 +41,19 @@ pub(crate) struct Voter {
     /// Given instead of the stored snapshot to whoever asks first.
     other_snapshot: Arc<Mutex<Option<Snapshot>>>,
     seen: Arc<Seen>,
+    /// What this way to the voter does: see [`Door`].
+    door: Arc<AtomicU8>,
+}
+
+/// What one way to a voter does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Door {
+    Open,
+    /// Every call fails and every stream ends.
+    Shut,
+    /// Appends arrive, their answers do not leave.
+    Silent,
 }
 
 /// What has arrived, done or not.
@@ -96,7 +109,29 @@ impl Voter {
             reckless,
             other_snapshot: Arc::default(),
             seen: Arc::default(),
+            door: Arc::default(),
         }
+    }
+
+    /// Another way to the same voter, as another gateway in front of one database is.
+    pub(crate) fn another_way(&self) -> Self {
+        Self { cut: watch::channel(0).0, door: Arc::default(), ..self.clone() }
+    }
+
+    /// From now on this way does as it is told.
+    pub(crate) fn set_door(&self, door: Door) {
+        self.door.store(door as u8, Ordering::SeqCst);
+        if door == Door::Shut {
+            self.cut_streams();
+        }
+    }
+
+    fn is(&self, door: Door) -> bool {
+        self.door.load(Ordering::SeqCst) == door as u8
+    }
+
+    fn enter(&self) -> Result<(), Status> {
+        if self.is(Door::Shut) { Err(Status::unavailable("shut")) } else { Ok(()) }
     }
 
     /// Ends every stream of appends or of the committed log.
@@ -262,6 +297,7 @@ impl JournalService for Voter {
     type ReadSnapshotStream = Answers<pb::ReadSnapshotResponse>;
 
     async fn fence(&self, request: Request<pb::FenceRequest>) -> Result<Response<pb::FenceResponse>, Status> {
+        self.enter()?;
         let request = convert::fence_request(request.get_ref())?;
         let (client, mut replies) = self.client();
         self.inputs.send((client, Some(Box::new(Input::Fence { client, request })))).unwrap();
@@ -273,6 +309,7 @@ impl JournalService for Voter {
         &self,
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
+        self.enter()?;
         let mut requests = request.into_inner();
         let (client, mut replies) = self.client();
         let (out, stream) = mpsc::channel(256);
@@ -292,6 +329,9 @@ impl JournalService for Voter {
                     }
                     reply = replies.recv() => {
                         let Some(Reply::Append(reply)) = reply else { break };
+                        if voter.is(Door::Silent) {
+                            continue;
+                        }
                         let synced = matches!(&reply, AppendReply::Ok(ok) if ok.synced);
                         if synced && voter.lose_answer.swap(false, Ordering::SeqCst) {
                             break;
@@ -309,6 +349,7 @@ impl JournalService for Voter {
     }
 
     async fn read(&self, request: Request<pb::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        self.enter()?;
         let request = request.into_inner();
         if request.follow {
             self.seen.follows.fetch_add(1, Ordering::SeqCst);
@@ -327,6 +368,7 @@ impl JournalService for Voter {
         &self,
         _request: Request<pb::ReadSnapshotRequest>,
     ) -> Result<Response<Self::ReadSnapshotStream>, Status> {
+        self.enter()?;
         self.seen.snapshots.fetch_add(1, Ordering::SeqCst);
         let mut parts = Vec::new();
         let other = self.other_snapshot.lock().unwrap().take().map(|(at, bytes)| (at, bytes.into()));

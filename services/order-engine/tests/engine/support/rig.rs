@@ -3,15 +3,18 @@
 use order_engine::{Config, Deps};
 use service_kit::{Components, MemoryAccounts, NodeContext, Service, ServiceError, Shutdown};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::service::{Routes, RoutesBuilder};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use wire::pb::admin::v1::instrument_service_client::InstrumentServiceClient;
 use wire::pb::consensus::v1::consensus_service_server::ConsensusServiceServer;
 use wire::pb::journal::v1::journal_service_server::JournalServiceServer;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::marketdata::v1::{GetStateDigestRequest, GetStateDigestResponse};
 use wire::pb::orders::v1::order_service_client::OrderServiceClient;
-use wire::transport::{Channel, ClientOptions, PEER_MESSAGE_LIMIT, connect, in_process};
+use wire::transport::{Channel, ClientOptions, PEER_MESSAGE_LIMIT, connect, in_process, server_settings};
 
 use super::{Coordinator, Voter};
 
@@ -21,6 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// What outlives an engine.
 pub(crate) struct Rig {
     pub(crate) voter: Voter,
+    /// Other ways to it.
+    pub(crate) ways: Vec<Voter>,
     pub(crate) coordinator: Coordinator,
     /// Coordinators that are tried before that one.
     pub(crate) others: Vec<Coordinator>,
@@ -42,7 +47,7 @@ impl Rig {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        Self { voter: Voter::new(), coordinator: Coordinator::default(), others: Vec::new(), config }
+        Self { voter: Voter::new(), ways: Vec::new(), coordinator: Coordinator::default(), others: Vec::new(), config }
     }
 
     /// An engine that serves clients.
@@ -52,21 +57,41 @@ impl Rig {
         engine
     }
 
+    /// An engine that has just been started, and is reached over the network too.
+    pub(crate) async fn launch_named(&self, name: &str) -> Engine {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let advertised_address = format!("http://{}", listener.local_addr().unwrap());
+        let config = Config { name: name.to_owned(), advertised_address, ..self.config.clone() };
+        self.launch_as(config, Some(listener)).await
+    }
+
     /// An engine that has just been started.
     pub(crate) async fn launch(&self) -> Engine {
-        let journal = JournalServiceServer::new(self.voter.clone()).max_decoding_message_size(PEER_MESSAGE_LIMIT);
+        self.launch_as(self.config.clone(), None).await
+    }
+
+    async fn launch_as(&self, config: Config, listener: Option<TcpListener>) -> Engine {
+        let journal = |way: &Voter| {
+            let service = JournalServiceServer::new(way.clone()).max_decoding_message_size(PEER_MESSAGE_LIMIT);
+            serve(Routes::new(service))
+        };
+        let ways = [&self.voter].into_iter().chain(&self.ways).map(journal).collect();
         let coordinators = self.others.iter().chain([&self.coordinator]);
         let consensus = coordinators.map(|one| serve(Routes::new(ConsensusServiceServer::new(one.clone()))));
         let context = NodeContext::new("test", vec!["order-engine".to_owned()], std::env::temp_dir());
-        let deps =
-            Deps { journal: vec![vec![serve(Routes::new(journal))]], consensus: consensus.collect(), history: None };
-        let engine = order_engine::build(self.config.clone(), deps, &context).await.unwrap();
+        let deps = Deps { journal: vec![ways], consensus: consensus.collect(), history: None };
+        let engine = order_engine::build(config, deps, &context).await.unwrap();
         let mut routes = RoutesBuilder::default();
         engine.register(&mut routes);
         let shutdown = Shutdown::new();
         let run = tokio::spawn(Box::new(engine).run(shutdown.clone()));
         let (memory, components) = (context.memory.clone(), context.components.clone());
-        Engine { channel: serve(routes.routes()), memory, components, shutdown, run }
+        let routes = routes.routes();
+        if let Some(listener) = listener {
+            let server = server_settings(Server::builder()).add_routes(routes.clone());
+            tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+        }
+        Engine { channel: serve(routes), memory, components, shutdown, run }
     }
 }
 

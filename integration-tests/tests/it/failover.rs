@@ -1,0 +1,152 @@
+//! Leaders come and go: clusters of real processes under an open-loop load, judged afterwards by the checker.
+//! INV-ACK-DURABLE, INV-ONCE, INV-DETERMINISTIC, INV-HISTORY-PREFIX.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::chaos::{Aftermath, Fault, Plan, Scene, run};
+use integration_tests::cluster::{Member, Shape};
+
+/// What a small production cluster looks like.
+const SHAPE: Shape = Shape { engines: 3, coordinators: 2, gateways: 2, shards: 1 };
+
+/// Requests a second: enough for some to be under way at any moment, few enough for two processors and twelve
+/// processes without optimisation.
+const RATE: u32 = 200;
+
+/// How long etcd is away.
+const OUTAGE: Duration = Duration::from_secs(60);
+
+fn plan(deck: Vec<Fault>) -> Plan {
+    let seed = std::env::var("HIVE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    println!("HIVE_SEED={seed} repeats the order of the faults");
+    Plan { shape: SHAPE, rate: RATE, accounts: 16, seed, deck, time: Duration::ZERO }
+}
+
+/// A directory for one test; it stays when the test fails.
+fn directory(name: &str) -> Result<PathBuf> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    println!("logs: {}", directory.display());
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
+
+async fn scene(name: &str) -> Result<(PathBuf, Scene)> {
+    let directory = directory(name)?;
+    let scene = Scene::start(&directory, &plan(Vec::new())).await?;
+    Ok((directory, scene))
+}
+
+/// Judges, and removes the directory of a test that found nothing.
+async fn finish(directory: PathBuf, scene: Scene, deck: &[Fault]) -> Result<Aftermath> {
+    let aftermath = scene.finish(deck).await?;
+    aftermath.must_be_clean()?;
+    std::fs::remove_dir_all(directory)?;
+    Ok(aftermath)
+}
+
+fn epochs(aftermath: &Aftermath) -> usize {
+    aftermath.verdicts.iter().map(|verdict| verdict.epochs).sum()
+}
+
+async fn leading(scene: &Scene) -> Result<usize> {
+    scene.cluster.leader(0).await.context("no coordinator names a leader")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_fault_and_nothing_acknowledged_is_lost_or_done_twice() -> Result<()> {
+    let directory = directory("chaos")?;
+    let report = run(&directory, &plan(Fault::short_deck()), |line| println!("{line}")).await?;
+    println!("{report}");
+    ensure!(report.is_clean(), "see above, and {}", directory.display());
+    ensure!(report.retries > 0, "no fault hit a request under way: the test proves nothing");
+    std::fs::remove_dir_all(directory)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coordinators_restarted_in_turn_and_all_at_once_change_no_leader() -> Result<()> {
+    let (directory, mut scene) = scene("coordinators").await?;
+    for number in [0, 1, 0, 1] {
+        scene.cluster.coordinators[number].terminate().await?;
+        scene.cluster.coordinators[number].start().await?;
+        scene.acknowledged("the restart of a coordinator").await?;
+    }
+    scene.cluster.coordinators.iter_mut().try_for_each(Member::kill)?;
+    for coordinator in &mut scene.cluster.coordinators {
+        coordinator.start().await?;
+    }
+    scene.cluster.led().await?;
+    scene.acknowledged("the restart of all coordinators").await?;
+    let aftermath = finish(directory, scene, &[Fault::RestartCoordinators]).await?;
+    assert_eq!(epochs(&aftermath), 1, "a leader was changed");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_etcd_the_leader_goes_on_and_a_dead_one_stays_dead() -> Result<()> {
+    let (directory, mut scene) = scene("etcd").await?;
+    let leader = leading(&scene).await?;
+    scene.cluster.etcd.kill_all()?;
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < OUTAGE {
+        scene.acknowledged("the loss of etcd").await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    scene.cluster.engines[leader].kill()?;
+    // What was under way is answered or lost by then; nobody can open the shard.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let dead = scene.recorder().last_acknowledged(1);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(scene.recorder().last_acknowledged(1), dead, "somebody acknowledges without a leadership");
+    scene.cluster.etcd.launch()?;
+    scene.cluster.etcd.ready().await?;
+    scene.acknowledged("the return of etcd").await?;
+    scene.cluster.engines[leader].start().await?;
+    let aftermath = finish(directory, scene, &[Fault::EtcdOutage, Fault::KillLeader]).await?;
+    assert_eq!(epochs(&aftermath), 2, "one leader before, one after");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_engines_become_one_and_three_again_and_all_die_at_once() -> Result<()> {
+    let (directory, mut scene) = scene("engines").await?;
+    for _ in 0..2 {
+        let leader = leading(&scene).await?;
+        scene.cluster.engines[leader].terminate().await?;
+        scene.acknowledged("one engine less").await?;
+    }
+    for engine in &mut scene.cluster.engines {
+        engine.start().await?;
+    }
+    scene.acknowledged("all engines again").await?;
+    scene.cluster.engines.iter_mut().try_for_each(Member::kill)?;
+    for engine in &mut scene.cluster.engines {
+        engine.start().await?;
+    }
+    scene.acknowledged("the death of all engines").await?;
+    finish(directory, scene, &[Fault::TerminateLeader, Fault::KillLeader]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_frozen_acknowledges_nothing_once_another_leads() -> Result<()> {
+    let (directory, scene) = scene("frozen").await?;
+    let frozen = leading(&scene).await?;
+    scene.cluster.engines[frozen].freeze()?;
+    scene.acknowledged("the freezing of the leader").await?;
+    ensure!(leading(&scene).await? != frozen, "it is answered, but by whom?");
+    scene.cluster.engines[frozen].thaw()?;
+    scene.acknowledged("the thaw").await?;
+    // Its own log says that it leads no longer; the checker, that whatever it still answered was in the log.
+    let stepped_down = |log: String| log.lines().any(|line| line.contains("\"message\":\"not leading\""));
+    let begin = std::time::Instant::now();
+    while !stepped_down(scene.cluster.engines[frozen].log()) {
+        ensure!(begin.elapsed() < Duration::from_secs(30), "the old leader has not noticed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let aftermath = finish(directory, scene, &[Fault::FreezeLeader]).await?;
+    assert_eq!(epochs(&aftermath), 2, "one leader before, one after");
+    Ok(())
+}
