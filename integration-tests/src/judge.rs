@@ -97,7 +97,7 @@ async fn digests(cluster: &Cluster, clock: impl Fn() -> u64) -> Vec<Operation> {
         for shard in 0..cluster.shape.shards {
             let mut client = MarketDataServiceClient::new(engine.channel());
             let invoked = clock();
-            let request = GetStateDigestRequest { shard, ..Default::default() };
+            let request = GetStateDigestRequest { shard, allow_stale: true, min_seq: 0 };
             let Ok(answer) = client.get_state_digest(request).await else { continue };
             let answer = answer.into_inner();
             let (as_of_seq, hash) = (answer.as_of_seq, answer.state_hash);

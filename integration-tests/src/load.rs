@@ -39,6 +39,9 @@ const REPEAT_AFTER_MS_MAX: u64 = 5_000;
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(2);
 
+/// Clients that read.
+const READERS: u64 = 3;
+
 /// Between two reads of each reader.
 const READ_EVERY: Duration = Duration::from_millis(200);
 
@@ -124,7 +127,9 @@ impl Load {
         let (stop, stopped) = watch::channel(false);
         let sending = send(Arc::clone(&client), options.clone(), Arc::clone(&under_way), stopped.clone());
         let mut tasks = vec![tokio::spawn(sending)];
-        tasks.push(tokio::spawn(read(client, options.symbols.clone(), stopped)));
+        for reader in 0..READERS {
+            tasks.push(tokio::spawn(read(Arc::clone(&client), reader, options.symbols.clone(), stopped.clone())));
+        }
         Ok(Self { recorder, under_way, stop, tasks })
     }
 
@@ -187,13 +192,19 @@ async fn send(client: Arc<Client>, options: Options, under_way: Arc<Semaphore>, 
     client.recorder().skipped(skipped);
 }
 
-/// Reads books, as long as there is a load.
-async fn read(client: Arc<Client>, symbols: Vec<String>, mut stop: watch::Receiver<bool>) {
-    for symbol in symbols.iter().cycle() {
+/// Reads books, as long as there is a load: as they are, and as one engine after another has applied them, never less
+/// than what this reader has seen.
+async fn read(client: Arc<Client>, reader: u64, symbols: Vec<String>, mut stop: watch::Receiver<bool>) {
+    let mut seen: HashMap<u32, u64> = HashMap::new();
+    for (round, symbol) in symbols.iter().cycle().enumerate() {
         if *stop.borrow() {
             return;
         }
         client.read_book(symbol).await;
+        let seen = seen.entry(client.shard(symbol)).or_default();
+        if let Some(seq) = client.read_stale(reader, round, symbol, *seen).await {
+            *seen = seq.max(*seen);
+        }
         let _ = tokio::time::timeout(READ_EVERY, stop.changed()).await;
     }
 }

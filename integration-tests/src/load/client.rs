@@ -34,7 +34,7 @@ const BACKOFF_MIN: Duration = Duration::from_millis(5);
 const BACKOFF_MAX: Duration = Duration::from_millis(640);
 
 /// Levels read of a book.
-const DEPTH: usize = 5;
+const DEPTH: u32 = 5;
 
 /// First number of the clients that read; below are the accounts.
 const READERS: u64 = 1_000_000;
@@ -58,6 +58,10 @@ impl Client {
 
     pub(super) const fn recorder(&self) -> &Arc<Recorder> {
         &self.recorder
+    }
+
+    pub(super) fn shard(&self, symbol: &str) -> u32 {
+        self.instruments.shard(symbol)
     }
 
     fn believed(&self, shard: u32) -> usize {
@@ -115,32 +119,37 @@ impl Client {
         report
     }
 
-    /// Reads the best levels from the leader.
+    /// Reads the best levels as they are: the leader answers, whoever is asked.
     pub(super) async fn read_book(&self, symbol: &str) {
-        let shard = self.instruments.shard(symbol);
-        let engine = self.believed(shard);
-        let request = GetBookRequest {
-            symbol: symbol.to_owned(),
-            depth: u32::try_from(DEPTH).unwrap_or(1),
-            ..Default::default()
-        };
-        self.record_book(engine, READERS, shard, request, false).await;
+        let engine = self.believed(self.instruments.shard(symbol));
+        let request = GetBookRequest { symbol: symbol.to_owned(), depth: DEPTH, ..GetBookRequest::default() };
+        self.record_book(engine, READERS, request).await;
     }
 
-    async fn record_book(&self, engine: usize, client: u64, shard: u32, request: GetBookRequest, stale: bool) {
-        let symbol = request.symbol.clone();
+    /// Reads the best levels that one engine has applied, `min_seq` at least; where that was.
+    pub(super) async fn read_stale(&self, reader: u64, engine: usize, symbol: &str, min_seq: u64) -> Option<u64> {
+        let (symbol, engine) = (symbol.to_owned(), engine % self.engines.len());
+        let request = GetBookRequest { symbol, depth: DEPTH, allow_stale: true, min_seq };
+        self.record_book(engine, READERS + 1 + reader, request).await
+    }
+
+    async fn record_book(&self, engine: usize, client: u64, request: GetBookRequest) -> Option<u64> {
+        let (symbol, stale, min_seq) = (request.symbol.clone(), request.allow_stale, request.min_seq);
+        let shard = self.instruments.shard(&symbol);
         let mut service = MarketDataServiceClient::new(self.engines[engine].1.clone());
         let invoked = self.recorder.stamp();
         let asked = service.get_book(timed(request, ATTEMPT_LIMIT));
-        let Ok(Ok(answer)) = tokio::time::timeout(ATTEMPT_LIMIT, asked).await else { return };
-        let Some(book) = answer.into_inner().book else { return };
+        let book = tokio::time::timeout(ATTEMPT_LIMIT, asked).await.ok()?.ok()?.into_inner().book?;
         let returned = self.recorder.stamp();
         let levels = |levels: &[BookLevel]| -> Vec<(i64, u64, u32)> {
             levels.iter().map(|level| (level.price, level.quantity, level.orders)).collect()
         };
         let (bids, asks) = (levels(&book.bids), levels(&book.asks));
-        let call = Call::Book { symbol, depth: DEPTH, stale, min_seq: 0, as_of_seq: book.as_of_seq, bids, asks };
+        let as_of_seq = book.as_of_seq;
+        let depth = usize::try_from(DEPTH).unwrap_or(usize::MAX);
+        let call = Call::Book { symbol, depth, stale, min_seq, as_of_seq, bids, asks };
         self.recorder.record(Operation { client, shard, invoked, returned, attempts: 1, call });
+        Some(as_of_seq)
     }
 }
 
