@@ -22,6 +22,7 @@ const EXPECTED: &[(&str, &[Fault])] = &[
     ("cannot become leader yet, trying again", &[]),
     ("consensus: no leader, election open", &[]),
     ("consensus: leader deposed", &[]),
+    ("consensus: the lease of the leader ran out", &[]),
     ("consensus: store away", &[KillEtcdLeader, EtcdOutage]),
     // Clients that give up on a process that stands still reset more streams than h2 keeps.
     ("recv_reset; remotely-reset pending-accept streams reached limit", &[FreezeLeader, CutGateways, RestartPostgres]),

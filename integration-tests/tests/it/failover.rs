@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::chaos::{Aftermath, Fault, Plan, Scene, run};
+use integration_tests::chaos::{Aftermath, Fault, Plan, Scene, force_election, run};
 use integration_tests::cluster::{Member, Shape};
 
 /// What a small production cluster looks like.
@@ -14,6 +14,9 @@ const SHAPE: Shape = Shape { engines: 3, coordinators: 2, gateways: 2, shards: 1
 /// Requests a second: enough for some to be under way at any moment, few enough for two processors and twelve
 /// processes without optimisation.
 const RATE: u32 = 200;
+
+/// Leaderships that are moved one after another.
+const FORCED: usize = 100;
 
 /// How long etcd is away.
 const OUTAGE: Duration = Duration::from_secs(60);
@@ -148,5 +151,19 @@ async fn a_leader_that_was_frozen_acknowledges_nothing_once_another_leads() -> R
     }
     let aftermath = finish(directory, scene, &[Fault::FreezeLeader]).await?;
     assert_eq!(epochs(&aftermath), 2, "one leader before, one after");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_forced_elections_are_only_dips() -> Result<()> {
+    let (directory, scene) = scene("forced").await?;
+    let begin = std::time::Instant::now();
+    for number in 1..=FORCED {
+        force_election(&scene.cluster, 0, "").await.with_context(|| format!("election {number}"))?;
+        scene.acknowledged("a forced election").await?;
+    }
+    println!("{FORCED} forced elections in {:.1} s", begin.elapsed().as_secs_f64());
+    let aftermath = finish(directory, scene, &[Fault::ForceElection]).await?;
+    assert!(epochs(&aftermath) > FORCED, "some elections elected nobody");
     Ok(())
 }
