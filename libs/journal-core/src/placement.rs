@@ -64,7 +64,7 @@ impl Default for Timing {
             lease: Duration::from_secs(5),
             silence: Duration::from_millis(1_500),
             unreachable: Duration::from_millis(500),
-            unopened: Duration::from_secs(3),
+            unopened: Duration::from_secs(5),
             ask_pause: Duration::from_millis(100),
             head_start: Duration::from_secs(1),
             open_to_all: Duration::from_millis(1_500),

@@ -18,7 +18,7 @@ use crate::verdict;
 pub(crate) struct Gather {
     context: NodeContext,
     targets: Targets,
-    consensus: Target,
+    consensus: Targets,
     default_timeout: Duration,
 }
 
@@ -27,12 +27,13 @@ impl Gather {
     pub(crate) fn new(
         context: NodeContext,
         nodes: Vec<(String, Channel)>,
-        consensus: Channel,
+        consensus: Vec<(String, Channel)>,
         default_timeout: Duration,
     ) -> Self {
         let others = nodes.into_iter().filter(|(name, _)| *name != context.name);
-        let targets = Targets::new(others.map(|(name, channel)| Target { name, channel }).collect());
-        let consensus = Target { name: "consensus".to_owned(), channel: consensus };
+        let target = |(name, channel)| Target { name, channel };
+        let targets = Targets::new(others.map(target).collect());
+        let consensus = Targets::new(consensus.into_iter().map(target).collect());
         Self { context, targets, consensus, default_timeout }
     }
 
@@ -103,13 +104,13 @@ impl Gather {
         pb::GetMemoryProfileResponse { instances: std::iter::once(own).chain(others).collect() }
     }
 
-    /// What the coordinator says.
-    pub(crate) async fn consensus(&self, limit: Duration) -> Asked<GetConsensusStatusResponse> {
+    /// What each coordinator says.
+    pub(crate) async fn consensus(&self, limit: Duration) -> Vec<Asked<GetConsensusStatusResponse>> {
         let ask = async |channel| {
             let request = GetConsensusStatusRequest {};
             Ok(ConsensusServiceClient::new(channel).get_consensus_status(request).await?.into_inner())
         };
-        self.targets.ask(Question::Consensus, limit, &self.consensus, ask).await
+        self.consensus.ask_all(Question::Consensus, limit, ask).await
     }
 
     fn own_answer(&self) -> pb::NodeAnswer {

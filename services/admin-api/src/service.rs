@@ -22,8 +22,8 @@ pub struct Deps {
     /// Every instance by name, each reached by its own channel. The instance that has the name of the context is this
     /// one, and is not asked over its channel.
     pub nodes: Vec<(String, Channel)>,
-    /// A coordinator.
-    pub consensus: Channel,
+    /// Every coordinator by name, that of this process included.
+    pub consensus: Vec<(String, Channel)>,
 }
 
 /// Why the service could not be put together.

@@ -28,7 +28,7 @@ pub(crate) struct Asked<T> {
     pub(crate) value: Option<T>,
 }
 
-/// All instances but this one.
+/// Instances that are asked together.
 pub(crate) struct Targets {
     targets: Vec<Target>,
     metrics: Metrics,

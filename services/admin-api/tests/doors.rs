@@ -18,7 +18,7 @@ use wire::pb::admin::v1::admin_service_client::AdminServiceClient;
 use wire::pb::consensus::v1 as consensus;
 use wire::pb::journal::v1::Epoch;
 
-use support::{Coordinator, admin, context, get, nobody, request, serve, silent};
+use support::{Coordinator, admin, admin_of, context, get, nobody, request, serve, silent};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -196,6 +196,58 @@ async fn a_coordinator_that_hangs_or_is_gone_is_a_reason() {
     }
 }
 
+/// Each coordinator hears some of the engines, and one of them has lost its store.
+#[tokio::test]
+async fn coordinators_are_put_together_and_one_that_is_silent_is_listed() {
+    let engine = |name: &str, silent_ms, role: consensus::ShardRole, seq| {
+        let engine = consensus::Engine { name: name.to_owned(), incarnation: vec![7; 16].into(), ..Default::default() };
+        let beat = consensus::ShardBeat {
+            role: role.into(),
+            commit_seq: 50,
+            applied_seq: seq,
+            state_hash_seq: 30,
+            journal_reachable: true,
+            ..Default::default()
+        };
+        consensus::EngineStatus { engine: Some(engine), connected: true, silent_ms, shards: vec![beat], ..Default::default() }
+    };
+    let cut_off = consensus::GetConsensusStatusResponse {
+        coordinator: "cut off".to_owned(),
+        engines: vec![engine("engine-2", 10, consensus::ShardRole::Standby, 48)],
+        ..status(Some("engine-1"), false)
+    };
+    let mut diverged = engine("engine-3", 20, consensus::ShardRole::Diverged, 40);
+    diverged.shards[0].state_hash_seq = 0;
+    let whole = consensus::GetConsensusStatusResponse {
+        coordinator: "whole".to_owned(),
+        engines: vec![diverged, engine("engine-2", 4_000, consensus::ShardRole::Loading, 3)],
+        policy: Some(consensus::ElectionPolicy { paused: true, since_us: 1_000_000, ..Default::default() }),
+        ..status(Some("engine-1"), true)
+    };
+    let one = serve(context("one", "x"), vec![Box::new(Coordinator(cut_off))]).await;
+    let two = serve(context("two", "x"), vec![Box::new(Coordinator(whole))]).await;
+    let (_held, silent_channel) = silent().await;
+    let all = vec![("one", one.channel()), ("two", two.channel()), ("three", silent_channel)];
+    let door = admin_of(all).await;
+    let view = get(door.at.admin, "/health/consensus").await;
+    assert_eq!((view.status, &view.json["instance"]), (200, &json!("whole")), "{view:?}");
+    let standbys = &view.json["shards"][0]["standbys"];
+    let said = |at: usize| {
+        let standby = &standbys[at];
+        (standby["engine"].as_str(), standby["role"].as_str(), standby["lag"].as_u64(), standby["state_hash"].as_str())
+    };
+    assert_eq!(said(0), (Some("engine-2"), Some("standby"), Some(0), Some("ok")), "who heard it last: {standbys}");
+    assert_eq!(said(1), (Some("engine-3"), Some("diverged"), Some(2), Some("diverged")), "{standbys}");
+    assert_eq!(view.json["policy"]["paused_since"], "1970-01-01T00:00:01.000000Z");
+    let coordinators = &view.json["coordinators"];
+    assert_eq!((&coordinators[0]["store_healthy"], &coordinators[1]["store_healthy"]), (&json!(false), &json!(true)));
+    assert_eq!(coordinators[2]["error"], "no answer within 800 ms");
+    assert!(coordinators[2]["instance"].is_null());
+    door.stop().await;
+    one.stop().await;
+    two.stop().await;
+}
+
 struct FixedPool(&'static str, u32);
 
 impl PoolStatus for FixedPool {
@@ -281,7 +333,7 @@ async fn the_fields_of_every_answer_keep_their_names() {
     let memory = get(door.at.admin, "/admin/memory-profile").await.json;
     let component = "details error instance latency_us service since status";
     let answer = "error instance latency_us services target";
-    let shard = "applied_index commit_index leader_address leader_id lease_ttl_ms shard term";
+    let shard = "applied_index commit_index leader_address leader_id lease_ttl_ms shard standbys term";
     let profile = "allocator components hint profiling_enabled rss";
     for (value, expected) in [
         (&health, "components instance instances reasons role status uptime_ms version"),
@@ -290,10 +342,12 @@ async fn the_fields_of_every_answer_keep_their_names() {
         (&health["instances"][0], &*format!("components draining {answer} status version")),
         (
             &consensus,
-            "applied_index commit_index instance latency_us leader_id lease_ttl_ms node_id reason role service shards \
-             status store term",
+            "applied_index commit_index coordinators instance latency_us leader_id lease_ttl_ms node_id policy reason \
+             role service shards status store term",
         ),
         (&consensus["shards"][0], shard),
+        (&consensus["coordinators"][0], "error failsafe_since instance latency_us store_healthy target"),
+        (&consensus["policy"], "actor drained_engines paused paused_since reason"),
         (&consensus["store"], "endpoints failsafe_since healthy kind"),
         (&consensus["store"]["endpoints"][0], "address error healthy latency_us"),
         (&pools, "instances pools total"),
@@ -368,7 +422,7 @@ async fn a_timeout_that_breaks_the_promise_is_refused() {
     let own = context("door", "admin-api");
     for (timeout, good) in [("1ms", true), ("900ms", true), ("0s", false), ("901ms", false), ("1s", false)] {
         let config = Config { timeout: timeout.parse::<HumanDuration>().unwrap() };
-        let deps = Deps { nodes: vec![], consensus: nobody().await };
+        let deps = Deps { nodes: vec![], consensus: vec![] };
         let error = build(config, deps, &own).await.err().map(|error| error.to_string());
         assert_eq!(error.is_none(), good, "{timeout}");
         assert!(error.is_none_or(|error| error.contains(&format!("admin_api.timeout is {timeout}"))));

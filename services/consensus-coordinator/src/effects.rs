@@ -79,8 +79,10 @@ impl Coordinator {
         self.alone("depose", shard, epoch.owner, async move {
             if let Ok(true) = this.timed(Operation::End, this.store.end(shard, epoch)).await {
                 this.metrics.depositions.increment(1);
-                let (engine, epoch) = (epoch.owner, epoch.number);
-                tracing::warn!(%shard, %engine, epoch, reason, "consensus: leader deposed, election open");
+                let holder = this.desk().reading.shards.get(&shard).and_then(|state| state.holder.clone());
+                let engine = holder.map(|holder| holder.engine.name).unwrap_or_default();
+                let epoch = epoch.number;
+                tracing::warn!(%shard, engine, epoch, reason, "consensus: leader deposed, election open");
             }
             this.ended(shard, epoch);
         });

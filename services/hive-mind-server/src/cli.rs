@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::admin::AdminCommand;
+
 /// Success.
 pub(crate) const EXIT_OK: u8 = 0;
 /// Something failed; the error says what.
@@ -14,9 +16,14 @@ pub(crate) const EXIT_FAILURE: u8 = 1;
 pub(crate) const EXIT_CONFIGURATION: u8 = 3;
 /// `verify` found a difference, or `bench` or `replay` missed something that was acknowledged.
 pub(crate) const EXIT_DIFFERENCE: u8 = 4;
+/// The node refused what was ordered; nothing was changed.
+pub(crate) const EXIT_REFUSED: u8 = 5;
+/// The node did not answer.
+pub(crate) const EXIT_UNREACHABLE: u8 = 6;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 success; 1 failure; 2 wrong usage; 3 wrong configuration; 4 a check found a difference;
+5 the node refused an order and nothing was changed; 6 the node did not answer;
 10 the journal is damaged or missing; 11 the journal could not be written.
 Every key of the configuration can be set by the environment: HIVE__LISTEN__GRPC=127.0.0.1:8080.";
 
@@ -40,6 +47,9 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// Replays the journal of a stopped node and compares history row by row.
     Verify(VerifyArguments),
+    /// Orders to a running cluster, and what it says of itself.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// What is configured.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: logic. Services are composed in `run`, loads are in `demo`, `bench` and `replay`.
 
+mod admin;
 mod bench;
 mod cli;
 mod config;
@@ -69,6 +70,7 @@ fn dispatch(command: Command) -> Result<u8> {
             let loaded = ServerConfig::load(arguments.file.config.as_deref()).context(Misconfigured)?;
             verify::run(loaded.value, arguments.data_dir, arguments.output)
         }
+        Command::Admin(command) => load(admin::run(command)),
         Command::Config(ConfigCommand::Validate(file)) => {
             ServerConfig::load(file.config.as_deref()).context(Misconfigured)?;
             output::line("the configuration can be used");

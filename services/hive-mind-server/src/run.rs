@@ -19,7 +19,7 @@ use crate::config::ServerConfig;
 use neighbours::Neighbours;
 
 /// File in the data directory that says where the node listens.
-const ADDRESSES_FILE: &str = "node.json";
+pub(crate) const ADDRESSES_FILE: &str = "node.json";
 
 /// A service that a process can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,7 +165,8 @@ async fn build(
             }
             Role::AdminApi => {
                 neighbours.needed(Role::OrderEngine, *role)?;
-                let consensus = neighbours.needed(Role::ConsensusCoordinator, *role)?.swap_remove(0);
+                neighbours.needed(Role::ConsensusCoordinator, *role)?;
+                let consensus = neighbours.named(Role::ConsensusCoordinator, &config.node.name);
                 let deps = admin_api::Deps { nodes: neighbours.nodes(&config.node.name), consensus };
                 Box::new(admin_api::build(config.admin_api.clone(), deps, context).await?)
             }

@@ -1,7 +1,12 @@
-//! `GET /health/consensus`: 200 with a leader and a store that answers; otherwise 503 with the reason.
+//! `GET /health/consensus`: 200 with leaders and a store that answers; otherwise 503 with the reason.
+//!
+//! Every coordinator is asked. What all of them read in the store is taken from one whose store answers; what each
+//! hears of its own engines is put together. One that does not answer is listed with its error.
 //!
 //! While the store is away, `status` is "failsafe": the leader goes on trading under its journal fence, but nobody
 //! else could take over.
+
+mod parts;
 
 use serde::Serialize;
 use wire::pb::consensus::v1 as pb;
@@ -9,11 +14,14 @@ use wire::pb::consensus::v1 as pb;
 use super::given;
 use super::time::rfc3339;
 use crate::targets::Asked;
+use parts::newest;
+pub use parts::{CoordinatorView, EndpointView, PolicyView, ShardView, StandbyView, StoreView};
 
 /// The whole answer. The fields from `role` to `applied_index` are those of the first shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConsensusView {
-    /// "ok"; with 503: "failsafe" (the store is away), "no_leader", or "unreachable" (the coordinator is away).
+    /// "ok"; with 503: "failsafe" (the store is away), "no_leader", or "unreachable" (no coordinator
+    /// answers).
     pub status: &'static str,
     /// Why it is not ok; null if it is.
     pub reason: Option<String>,
@@ -33,99 +41,59 @@ pub struct ConsensusView {
     pub applied_index: Option<u64>,
     /// All shards.
     pub shards: Vec<ShardView>,
-    /// Where leaderships are kept; null if the coordinator did not answer.
+    /// Where leaderships are kept; null if no coordinator answered.
     pub store: Option<StoreView>,
+    /// What operators ordered; null if no coordinator answered.
+    pub policy: Option<PolicyView>,
+    /// Every coordinator.
+    pub coordinators: Vec<CoordinatorView>,
     /// Service that was asked.
     pub service: &'static str,
-    /// Coordinator that answered; null if none did.
+    /// Coordinator whose reading is shown; null if none answered.
     pub instance: Option<String>,
     /// How long the question took, microseconds.
     pub latency_us: u64,
 }
 
-/// Leadership of one shard.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ShardView {
-    /// Number of the shard.
-    pub shard: u32,
-    /// Name of the leader; null if there is none.
-    pub leader_id: Option<String>,
-    /// Its gRPC address.
-    pub leader_address: Option<String>,
-    /// Its epoch.
-    pub term: Option<u64>,
-    /// Time left on its lease, milliseconds.
-    pub lease_ttl_ms: Option<u64>,
-    /// Highest committed seq it reported.
-    pub commit_index: Option<u64>,
-    /// Highest applied seq it reported.
-    pub applied_index: Option<u64>,
-}
-
-/// The store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StoreView {
-    /// "etcd" or "embedded".
-    pub kind: String,
-    /// Whether it answers.
-    pub healthy: bool,
-    /// Since when it does not; null if it does.
-    pub failsafe_since: Option<String>,
-    /// Its endpoints.
-    pub endpoints: Vec<EndpointView>,
-}
-
-/// One endpoint of the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct EndpointView {
-    /// Its address.
-    pub address: String,
-    /// Whether it answered.
-    pub healthy: bool,
-    /// How long it took, microseconds.
-    pub latency_us: u64,
-    /// Why it did not answer; null if it did.
-    pub error: Option<String>,
-}
-
 impl ConsensusView {
-    pub(crate) fn new(node: &str, asked: Asked<pb::GetConsensusStatusResponse>) -> Self {
-        let latency_us = asked.answer.latency_us;
-        let Some(status) = asked.value else {
-            let reason = format!("the coordinator does not answer: {}", asked.answer.error);
-            let store = None;
-            return Self::assemble(node, ("unreachable", Some(reason)), Vec::new(), store, None, latency_us);
+    pub(crate) fn new(node: &str, asked: Vec<Asked<pb::GetConsensusStatusResponse>>) -> Self {
+        let coordinators: Vec<CoordinatorView> = asked.iter().map(CoordinatorView::new).collect();
+        let answers: Vec<(u64, pb::GetConsensusStatusResponse)> =
+            asked.into_iter().filter_map(|asked| Some((asked.answer.latency_us, asked.value?))).collect();
+        let engines: Vec<pb::EngineStatus> =
+            answers.iter().flat_map(|(_, status)| status.engines.iter().cloned()).collect();
+        // Of several, the first whose store answers.
+        let chosen = answers.into_iter().min_by_key(|(_, status)| !status.store_healthy);
+        let Some((latency_us, status)) = chosen else {
+            let errors: Vec<&str> = coordinators.iter().filter_map(|one| one.error.as_deref()).collect();
+            let reason = Some(format!("no coordinator answers: {}", errors.join("; ")));
+            let latency_us = coordinators.iter().map(|one| one.latency_us).max().unwrap_or(0);
+            let shown = Shown { node, judged: ("unreachable", reason), instance: None, latency_us };
+            return Self::assemble(shown, Vec::new(), None, None, coordinators);
         };
-        let (healthy, kind) = (status.store_healthy, status.store.clone());
-        let shards: Vec<ShardView> = status.leaders.into_iter().map(ShardView::from).collect();
-        let leaderless: Vec<String> =
-            shards.iter().filter(|shard| shard.leader_id.is_none()).map(|shard| shard.shard.to_string()).collect();
-        let judged = if !healthy {
-            ("failsafe", Some(format!("the {kind} store does not answer: leaders go on, no new one can be chosen")))
-        } else if shards.is_empty() {
-            ("no_leader", Some("no shard has a leader".to_owned()))
-        } else if !leaderless.is_empty() {
-            ("no_leader", Some(format!("no leader for shard {}", leaderless.join(", "))))
-        } else {
-            ("ok", None)
-        };
+        let engines = newest(engines);
+        let shards: Vec<ShardView> =
+            status.leaders.iter().map(|leader| ShardView::new(leader.clone(), &engines)).collect();
+        let judged = judge(&status, &shards);
         let store = StoreView {
-            kind,
-            healthy,
+            kind: status.store,
+            healthy: status.store_healthy,
             failsafe_since: rfc3339(status.failsafe_since_us),
             endpoints: status.endpoints.into_iter().map(EndpointView::from).collect(),
         };
-        Self::assemble(node, judged, shards, Some(store), given(status.coordinator), latency_us)
+        let policy = PolicyView::from(status.policy.unwrap_or_default());
+        let shown = Shown { node, judged, instance: given(status.coordinator), latency_us };
+        Self::assemble(shown, shards, Some(store), Some(policy), coordinators)
     }
 
     fn assemble(
-        node: &str,
-        (status, reason): (&'static str, Option<String>),
+        shown: Shown<'_>,
         shards: Vec<ShardView>,
         store: Option<StoreView>,
-        instance: Option<String>,
-        latency_us: u64,
+        policy: Option<PolicyView>,
+        coordinators: Vec<CoordinatorView>,
     ) -> Self {
+        let Shown { node, judged: (status, reason), instance, latency_us } = shown;
         let first = shards.first();
         let leader_id = first.and_then(|shard| shard.leader_id.clone());
         let role = match &leader_id {
@@ -145,6 +113,8 @@ impl ConsensusView {
             applied_index: first.and_then(|shard| shard.applied_index),
             shards,
             store,
+            policy,
+            coordinators,
             service: "consensus",
             instance,
             latency_us,
@@ -156,28 +126,25 @@ impl ConsensusView {
     }
 }
 
-impl From<pb::ShardLeader> for ShardView {
-    fn from(leader: pb::ShardLeader) -> Self {
-        let led = leader.engine.is_some();
-        let (leader_id, leader_address) =
-            leader.engine.map_or((None, None), |engine| (given(engine.name), given(engine.address)));
-        // What was reported by a leader that is gone is history, not status.
-        let while_led = |number: u64| led.then_some(number);
-        Self {
-            shard: leader.shard,
-            leader_id,
-            leader_address,
-            term: leader.epoch.and_then(|epoch| while_led(epoch.number)),
-            lease_ttl_ms: while_led(leader.ttl_ms),
-            commit_index: while_led(leader.commit_seq),
-            applied_index: while_led(leader.applied_seq),
-        }
-    }
+/// Who shows what of whom.
+struct Shown<'a> {
+    node: &'a str,
+    judged: (&'static str, Option<String>),
+    instance: Option<String>,
+    latency_us: u64,
 }
 
-impl From<pb::StoreEndpoint> for EndpointView {
-    fn from(endpoint: pb::StoreEndpoint) -> Self {
-        let pb::StoreEndpoint { address, healthy, latency_us, error } = endpoint;
-        Self { address, healthy, latency_us, error: given(error) }
+fn judge(status: &pb::GetConsensusStatusResponse, shards: &[ShardView]) -> (&'static str, Option<String>) {
+    let leaderless: Vec<String> =
+        shards.iter().filter(|shard| shard.leader_id.is_none()).map(|shard| shard.shard.to_string()).collect();
+    if !status.store_healthy {
+        let kind = &status.store;
+        ("failsafe", Some(format!("the {kind} store does not answer: leaders go on, no new one can be chosen")))
+    } else if shards.is_empty() {
+        ("no_leader", Some("no shard has a leader".to_owned()))
+    } else if !leaderless.is_empty() {
+        ("no_leader", Some(format!("no leader for shard {}", leaderless.join(", "))))
+    } else {
+        ("ok", None)
     }
 }

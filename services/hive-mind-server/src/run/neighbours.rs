@@ -65,6 +65,13 @@ impl Neighbours {
         ways.own.iter().cloned().chain(ways.peers.iter().map(|(_, channel)| channel.clone())).collect()
     }
 
+    /// The same with what they go by: this process by its name, the others by their addresses.
+    pub(super) fn named(&self, role: Role, name: &str) -> Vec<(String, Channel)> {
+        let ways = self.ways(role).0;
+        let own = ways.own.iter().map(|channel| (name.to_owned(), channel.clone()));
+        own.chain(ways.peers.iter().cloned()).collect()
+    }
+
     /// All ways to a service that `by` cannot do without, the one in this process first.
     pub(super) fn needed(&self, role: Role, by: Role) -> Result<Vec<Channel>> {
         let (all, key) = (self.all(role), self.ways(role).1);

@@ -1,0 +1,205 @@
+//! `admin consensus`: the calls.
+
+use anyhow::Result;
+use clap::Subcommand;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+use wire::pb::consensus::v1 as pb;
+use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
+use wire::status::{ApiError, ErrorCode};
+use wire::transport::Channel;
+
+use super::view::{Drained, Elected, Policy, Restarted, State};
+use super::{Asked, Ordered};
+use crate::cli::{EXIT_FAILURE, EXIT_OK};
+use crate::output;
+
+/// What can be ordered.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConsensusCommand {
+    /// Moves the leadership of shards to another engine and waits until it leads.
+    ///
+    /// Safe at any moment: what was accepted is finished first, clients see a short pause. Refused, and nothing is
+    /// changed, when no other live engine could lead or the store of leaderships does not answer.
+    ForceElection {
+        /// Only this shard; all of them if not given.
+        #[arg(long, value_name = "N", conflicts_with = "all")]
+        shard: Option<u32>,
+        /// All shards.
+        #[arg(long)]
+        all: bool,
+        /// Name of the engine that shall lead; any other than the present leader if not given.
+        #[arg(long, value_name = "ENGINE")]
+        to: Option<String>,
+        #[command(flatten)]
+        order: Ordered,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Makes sessions, watches and streams of the asked node's coordinator anew; process and leaders stay.
+    Restart {
+        #[command(flatten)]
+        order: Ordered,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Shows leaders, engines, what is ordered, and the store.
+    Status {
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Pauses automatic elections: a leader that holds on stays, a dead one stays dead.
+    Pause {
+        #[command(flatten)]
+        order: Ordered,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Ends a pause.
+    Resume {
+        #[command(flatten)]
+        order: Ordered,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Takes all leaderships from an engine and gives it none, until `undrain`.
+    Drain {
+        /// Its name.
+        engine: String,
+        #[command(flatten)]
+        order: Ordered,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Lets an engine lead again.
+    Undrain {
+        /// Its name.
+        engine: String,
+        #[command(flatten)]
+        order: Ordered,
+        #[command(flatten)]
+        asked: Asked,
+    },
+}
+
+impl ConsensusCommand {
+    pub(super) const fn asked(&self) -> &Asked {
+        match self {
+            Self::ForceElection { asked, .. }
+            | Self::Restart { asked, .. }
+            | Self::Status { asked }
+            | Self::Pause { asked, .. }
+            | Self::Resume { asked, .. }
+            | Self::Drain { asked, .. }
+            | Self::Undrain { asked, .. } => asked,
+        }
+    }
+}
+
+pub(super) async fn run(command: ConsensusCommand, asked: &Asked, channel: Channel) -> Result<u8> {
+    let client = &mut ConsensusServiceClient::new(channel);
+    match command {
+        ConsensusCommand::ForceElection { shard, to, order, .. } => {
+            let to_engine = to.unwrap_or_default();
+            return force(client, asked, shard, &to_engine, &order).await;
+        }
+        ConsensusCommand::Restart { order, .. } => {
+            let request = pb::RestartConsensusRequest { order: Some(order.order("")) };
+            let answer = answered(client.restart_consensus(within(asked, request)).await)?;
+            output::report(&Restarted::from(answer), asked.output, Restarted::print)?;
+        }
+        ConsensusCommand::Status { .. } => {
+            output::report(&State::from(status(client, asked).await?), asked.output, State::print)?;
+        }
+        ConsensusCommand::Pause { order, .. } => set(client, asked, &order, true).await?,
+        ConsensusCommand::Resume { order, .. } => set(client, asked, &order, false).await?,
+        ConsensusCommand::Drain { engine, order, .. } => return drain(client, asked, &order, engine, true).await,
+        ConsensusCommand::Undrain { engine, order, .. } => return drain(client, asked, &order, engine, false).await,
+    }
+    Ok(EXIT_OK)
+}
+
+type Client = ConsensusServiceClient<Channel>;
+
+async fn status(client: &mut Client, asked: &Asked) -> Result<pb::GetConsensusStatusResponse> {
+    answered(client.get_consensus_status(within(asked, pb::GetConsensusStatusRequest {})).await)
+}
+
+/// One shard after another. Those before one that is refused have moved, and are shown.
+async fn force(client: &mut Client, asked: &Asked, shard: Option<u32>, to_engine: &str, order: &Ordered) -> Result<u8> {
+    let shards = match shard {
+        Some(shard) => vec![(shard, None)],
+        None => {
+            let leaders = status(client, asked).await?.leaders;
+            leaders.into_iter().map(|leader| (leader.shard, leader.engine.map(|engine| engine.name))).collect()
+        }
+    };
+    let several = shard.is_none() && shards.len() > 1;
+    let id = order.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+    let mut elected = Vec::new();
+    let mut failed = None;
+    for (shard, leader) in shards {
+        if several && leader.is_some_and(|leader| leader == to_engine) {
+            continue;
+        }
+        let order = Ordered { request_id: Some(id.clone()), ..order.clone() };
+        let order = Some(order.order(&if several { format!("-{shard}") } else { String::new() }));
+        let request = pb::ForceElectionRequest { order, shard, to_engine: to_engine.to_owned() };
+        match answered(client.force_election(within(asked, request)).await) {
+            Ok(answer) => elected.push(answer),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    if let Some(error) = failed {
+        if !elected.is_empty() {
+            let moved: Vec<String> =
+                elected.iter().filter_map(|one| one.after.as_ref()).map(|l| l.shard.to_string()).collect();
+            return Err(error.context(format!("shards {} were moved, then one was refused", moved.join(", "))));
+        }
+        return Err(error);
+    }
+    output::report(&Elected::new(elected), asked.output, Elected::print)?;
+    Ok(EXIT_OK)
+}
+
+async fn set(client: &mut Client, asked: &Asked, order: &Ordered, paused: bool) -> Result<()> {
+    let request = pb::SetElectionsRequest { order: Some(order.order("")), paused };
+    let answer = answered(client.set_elections(within(asked, request)).await)?;
+    output::report(&Policy::new(answer.policy, answer.changed), asked.output, Policy::print)
+}
+
+/// An engine that still leads when the wait is over was not drained.
+async fn drain(client: &mut Client, asked: &Asked, order: &Ordered, engine: String, drain: bool) -> Result<u8> {
+    let request = pb::DrainEngineRequest { order: Some(order.order("")), engine: engine.clone(), drain };
+    let answer = answered(client.drain_engine(within(asked, request)).await)?;
+    let drained = Drained::new(engine, drain, answer);
+    output::report(&drained, asked.output, Drained::print)?;
+    Ok(if drain && !drained.still_leading.is_empty() { EXIT_FAILURE } else { EXIT_OK })
+}
+
+impl Ordered {
+    fn order(&self, suffix: &str) -> pb::Order {
+        let id = self.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+        pb::Order { request_id: id + suffix, actor: self.actor.clone(), reason: self.reason.clone() }
+    }
+}
+
+fn within<T>(asked: &Asked, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(asked.limit());
+    request
+}
+
+fn answered<T>(answer: Result<Response<T>, Status>) -> Result<T> {
+    let mut error = match answer {
+        Ok(answer) => return Ok(answer.into_inner()),
+        Err(status) => ApiError::from_status(&status),
+    };
+    if error.code == ErrorCode::Unsupported {
+        "the asked node runs no coordinator: name one that does with --target".clone_into(&mut error.message);
+    }
+    Err(error.into())
+}
