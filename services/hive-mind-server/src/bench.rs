@@ -13,9 +13,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use journal_store::file::probe_sync;
 use serde::Serialize;
+use wire::client::Cluster;
 use wire::pb::marketdata::v1::ListInstrumentsRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
-use wire::transport::Channel;
 
 use crate::load::{self, Driven, Findings, LatencyUs, Market, Plan, Progress};
 
@@ -90,13 +90,13 @@ pub(crate) struct Report {
 /// Runs the load over connections that `connect` makes. `directory` is on the disk of the node's journal, if known.
 pub(crate) async fn run(
     arguments: Arguments,
-    connect: impl Fn() -> Result<Channel>,
+    connect: impl Fn() -> Result<Cluster>,
     directory: Option<PathBuf>,
 ) -> Result<Report> {
-    let channels = (0..arguments.connections.max(1)).map(|_| connect()).collect::<Result<Vec<_>>>()?;
-    let channel = channels[0].clone();
-    let listed =
-        MarketDataServiceClient::new(channel.clone()).list_instruments(ListInstrumentsRequest::default()).await;
+    let clusters = (0..arguments.connections.max(1)).map(|_| connect()).collect::<Result<Vec<_>>>()?;
+    let cluster = &clusters[0];
+    let mut market_data = MarketDataServiceClient::new(cluster.any().channel);
+    let listed = market_data.list_instruments(ListInstrumentsRequest::default()).await;
     let instruments = listed.context("cannot list the instruments")?.into_inner().instruments;
     let market = Market::new(&instruments, arguments.seed, &load::run_mark())?;
     let count = |seconds: u32| u64::from(arguments.rate) * u64::from(seconds);
@@ -104,10 +104,10 @@ pub(crate) async fn run(
         rate: arguments.rate.into(),
         warmup: count(arguments.warmup),
         requests: count(arguments.duration),
-        connections: channels.len(),
+        connections: clusters.len(),
     };
-    let Driven { tally, elapsed } = load::drive(&channels, plan, &market, &Arc::new(Progress::default())).await?;
-    let findings = load::find_afterwards(&channel, &tally.expected, tally.last_seq).await?;
+    let Driven { tally, elapsed } = load::drive(&clusters, plan, &market, &Arc::new(Progress::default())).await?;
+    let findings = load::find_afterwards(cluster, &tally.expected, tally.last_seq).await?;
     let fdatasync_us = match directory {
         Some(directory) => Some(disk(directory, arguments.rate).await?),
         None => None,
@@ -121,7 +121,7 @@ pub(crate) async fn run(
         duration_s: load::rounded(elapsed.as_secs_f64(), 3),
         throughput_per_s: load::rounded(answered as f64 / elapsed.as_secs_f64(), 1),
         latency_us: tally.latency.summary(),
-        state_hash: load::state_hash(&channel, &instruments).await?,
+        state_hash: load::state_hash(&cluster.any().channel, &instruments).await?,
         rate: arguments.rate,
         connections: arguments.connections,
         turned_away: tally.turned_away,

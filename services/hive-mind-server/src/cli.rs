@@ -94,7 +94,8 @@ pub(crate) struct RunArguments {
 /// Which node a load goes to.
 #[derive(Args, Debug)]
 pub(crate) struct Target {
-    /// gRPC address of a running node, http://host:port; without one, a temporary node is started.
+    /// gRPC address of a running node, http://host:port; without one, a temporary node is started. With commas, several
+    /// engines of one cluster: a bench then sends each request straight to the leader of its shard.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) target: Option<String>,
     /// How to print the result.

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use wire::client::Cluster;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::marketdata::v1::{BookSnapshot, GetBookRequest, Instrument, InstrumentStatus, ListInstrumentsRequest};
 use wire::transport::Channel;
@@ -79,7 +80,7 @@ pub(crate) async fn run(arguments: Arguments, channel: Channel) -> Result<Report
     let plan = Plan { rate: arguments.rate.into(), warmup: 0, requests: arguments.orders, connections: 1 };
     let progress = Arc::new(Progress::default());
     let drawing = tokio::spawn(draw(Arc::clone(&progress), plan.requests));
-    let driven = load::drive(std::slice::from_ref(&channel), plan, &market, &progress).await;
+    let driven = load::drive(&[Cluster::fixed(channel.clone())], plan, &market, &progress).await;
     drawing.abort();
     let Driven { tally, elapsed } = driven?;
     let unanswered = tally.turned_away + tally.unresolved;

@@ -150,7 +150,7 @@ async fn show_demo(arguments: &DemoArguments, node: &TemporaryNode) -> Result<()
 
 async fn bench_command(arguments: BenchArguments) -> Result<u8> {
     let target = LoadTarget::new(arguments.target.target.as_deref(), arguments.directory.as_deref()).await?;
-    let ran = until_interrupted(bench::run(arguments.bench, || target.channel(), target.directory())).await;
+    let ran = until_interrupted(bench::run(arguments.bench, || target.cluster(), target.directory())).await;
     target.stop().await?;
     let report = ran?;
     output::report(&report, arguments.target.output, bench::print_table)?;

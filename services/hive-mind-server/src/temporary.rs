@@ -9,6 +9,7 @@ use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, NodeError};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use wire::client::Cluster;
 use wire::transport::{Address, Channel, ClientOptions, connect};
 
 use crate::config::ServerConfig;
@@ -18,8 +19,8 @@ use crate::run::{Composed, Role};
 pub(crate) enum LoadTarget {
     /// Ours.
     Temporary(TemporaryNode),
-    /// The user's.
-    Running(Address),
+    /// The user's: engines of one cluster.
+    Running(Vec<Address>),
 }
 
 /// A running node of our own.
@@ -32,19 +33,36 @@ pub(crate) struct TemporaryNode {
 }
 
 impl LoadTarget {
-    /// Connects to `target`, or starts a node below `directory`.
+    /// Connects to `target`, addresses with commas between them, or starts a node below `directory`.
     pub(crate) async fn new(target: Option<&str>, directory: Option<&Path>) -> Result<Self> {
         match target {
-            Some(text) => Ok(Self::Running(text.parse()?)),
+            Some(text) => {
+                let addresses = text.split(',').map(|address| Ok(address.trim().parse()?));
+                Ok(Self::Running(addresses.collect::<Result<_>>()?))
+            }
             None => Ok(Self::Temporary(TemporaryNode::start(Listen::any_port(), directory).await?)),
         }
     }
 
-    /// A new connection to its gRPC services.
+    /// A new connection to the gRPC services of the first node.
     pub(crate) fn channel(&self) -> Result<Channel> {
         match self {
             Self::Temporary(node) => node.channel(),
-            Self::Running(address) => Ok(connect(address, &ClientOptions::default())),
+            Self::Running(addresses) => {
+                let first = addresses.first().context("--target names no address")?;
+                Ok(connect(first, &ClientOptions::default()))
+            }
+        }
+    }
+
+    /// New connections to all nodes. One node alone gets everything; from several, requests go straight to leaders.
+    pub(crate) fn cluster(&self) -> Result<Cluster> {
+        match self {
+            Self::Running(addresses) if addresses.len() > 1 => {
+                let channels = addresses.iter().map(|address| connect(address, &ClientOptions::default()));
+                Ok(Cluster::roaming(channels.collect())?)
+            }
+            _ => Ok(Cluster::fixed(self.channel()?)),
         }
     }
 

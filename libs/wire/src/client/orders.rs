@@ -1,7 +1,6 @@
 //! One request at a time, each until its outcome is known.
 //!
-//! Deliberately absent: routing to the leader; a node that does not lead says who does, and the caller has the
-//! channels.
+//! Deliberately absent: who leads; the cluster knows, and is told what hints and failures say.
 
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crate::transport::Channel;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Request, Response, Status};
 
+use super::cluster::Cluster;
 use crate::pb::orders::v1 as pb;
 use crate::pb::orders::v1::order_service_client::OrderServiceClient;
 use crate::status::{ApiError, ErrorCode, Retry};
@@ -44,45 +44,54 @@ impl Default for RetryPolicy {
 /// the request may have been executed; any other one that it was not, by any of the attempts.
 #[derive(Clone, Debug)]
 pub struct OrderClient {
-    client: OrderServiceClient<Channel>,
+    cluster: Cluster,
     policy: RetryPolicy,
 }
 
+/// Times a request follows a hint at once; then it waits, since leaders are changing faster than they are heard of.
+const REDIRECTS: u32 = 3;
+
 impl OrderClient {
-    /// A client over `channel`.
+    /// A client over `channel`, which it keeps to.
     #[must_use]
     pub fn new(channel: Channel, policy: RetryPolicy) -> Self {
-        Self { client: OrderServiceClient::new(channel), policy }
+        Self::of(Cluster::fixed(channel), policy)
+    }
+
+    /// A client of a cluster.
+    #[must_use]
+    pub const fn of(cluster: Cluster, policy: RetryPolicy) -> Self {
+        Self { cluster, policy }
     }
 
     /// Enters a new order.
     pub async fn submit(&self, request: &pb::SubmitOrderRequest) -> Result<pb::OrderReport, ApiError> {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.submit_order(request).await;
-        answered(self.until_known(request, attempt).await?.report)
+        answered(self.until_known(&request.symbol, request, attempt).await?.report)
     }
 
     /// Takes one order off the book.
     pub async fn cancel(&self, request: &pb::CancelOrderRequest) -> Result<pb::OrderReport, ApiError> {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.cancel_order(request).await;
-        answered(self.until_known(request, attempt).await?.report)
+        answered(self.until_known(&request.symbol, request, attempt).await?.report)
     }
 
     /// Changes an order.
     pub async fn replace(&self, request: &pb::ReplaceOrderRequest) -> Result<pb::OrderReport, ApiError> {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.replace_order(request).await;
-        answered(self.until_known(request, attempt).await?.report)
+        answered(self.until_known(&request.symbol, request, attempt).await?.report)
     }
 
     /// Takes many orders off the book.
     pub async fn mass_cancel(&self, request: &pb::MassCancelRequest) -> Result<pb::OrderReport, ApiError> {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.mass_cancel(request).await;
-        answered(self.until_known(request, attempt).await?.report)
+        answered(self.until_known(&request.symbol, request, attempt).await?.report)
     }
 
     /// Reads one order; `None` if the engine does not know it (any more).
     pub async fn get(&self, request: &pb::GetOrderRequest) -> Result<Option<pb::GetOrderResponse>, ApiError> {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.get_order(request).await;
-        match self.until_known(request, attempt).await {
+        match self.until_known("", request, attempt).await {
             Ok(order) => Ok(Some(order)),
             Err(error) if error.code == ErrorCode::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -92,6 +101,7 @@ impl OrderClient {
     /// Sends the same request until there is an answer, a final error, or no time left.
     async fn until_known<Q, A>(
         &self,
+        symbol: &str,
         request: &Q,
         attempt: impl AsyncFn(OrderServiceClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, ApiError>
@@ -101,11 +111,13 @@ impl OrderClient {
         let deadline = Instant::now() + self.policy.deadline;
         let mut backoff = self.policy.backoff_min;
         let mut in_doubt = false;
+        let mut redirects = 0;
         loop {
+            let way = self.cluster.way(symbol).await;
             let until = deadline.min(Instant::now() + self.policy.attempt);
             let mut message = Request::new(request.clone());
             message.set_timeout(until.saturating_duration_since(Instant::now()));
-            let error = match timeout_at(until, attempt(self.client.clone(), message)).await {
+            let error = match timeout_at(until, attempt(OrderServiceClient::new(way.channel.clone()), message)).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => ApiError::from_status(&status),
                 Err(_) => ApiError::new(ErrorCode::DeadlineExceeded, "no answer in time"),
@@ -114,6 +126,16 @@ impl OrderClient {
                 Retry::Never => return Err(error),
                 Retry::Later => {}
                 Retry::InDoubt => in_doubt = true,
+            }
+            if let Some(hint) = &error.leader
+                && self.cluster.learn(hint)
+                && redirects < REDIRECTS
+            {
+                redirects += 1;
+                continue;
+            }
+            if error.code != ErrorCode::Overloaded {
+                self.cluster.failed(&way);
             }
             let wait = error.retry_after.unwrap_or_default().max(backoff);
             if Instant::now() + wait >= deadline {

@@ -1,6 +1,7 @@
 //! Clients against a small server of their own, over an in-process connection.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod cluster;
 mod server;
 
 use std::sync::atomic::Ordering;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
-use wire::client::{OrderClient, RetryPolicy};
+use wire::client::{Cluster, OrderClient, RetryPolicy};
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::history::v1::{GetHistoryStatusRequest, ListOrdersRequest};
 use wire::pb::orders::v1::get_order_request::Key;
@@ -44,11 +44,11 @@ pub(crate) struct Findings {
 /// Looks up every order of `expected`. `last_seq` is the position that the history must have reached before it is
 /// believed not to know an order.
 pub(crate) async fn find_afterwards(
-    channel: &Channel,
+    cluster: &Cluster,
     expected: &BTreeMap<u64, Expected>,
     last_seq: u64,
 ) -> Result<Findings> {
-    let client = OrderClient::new(channel.clone(), RetryPolicy::default());
+    let client = OrderClient::of(cluster.clone(), RetryPolicy::default());
     let mut findings = Findings::default();
     let mut forgotten = Vec::new();
     let mut lookups = stream::iter(expected)
@@ -70,7 +70,7 @@ pub(crate) async fn find_afterwards(
     }
     drop(lookups);
     if !forgotten.is_empty() {
-        let mut history = HistoryServiceClient::new(channel.clone());
+        let mut history = HistoryServiceClient::new(cluster.any().channel);
         caught_up(&mut history, last_seq).await?;
         for (order_id, expected) in forgotten {
             let found = in_history(&mut history, order_id, expected).await?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::runtime::Handle;
-use wire::client::SessionOptions;
+use wire::client::{Cluster, SessionOptions};
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::marketdata::v1::{GetStateDigestRequest, InstrumentStatus};
 use wire::transport::Channel;
@@ -59,19 +59,19 @@ pub(crate) struct Driven {
 
 /// Sends what `plan` says, of what happens in `market`, and waits for all answers. Each connection is one of its own.
 pub(crate) async fn drive(
-    channels: &[Channel],
+    clusters: &[Cluster],
     plan: Plan,
     market: &Market,
     progress: &Arc<Progress>,
 ) -> Result<Driven> {
-    let in_flight = (IN_FLIGHT / channels.len().max(2)).max(1);
+    let in_flight = (IN_FLIGHT / clusters.len().max(2)).max(1);
     let options = SessionOptions { in_flight, ..SessionOptions::default() };
     let mut lanes = Vec::new();
     let mut collectors = Vec::new();
-    for (connection, channel) in channels.iter().enumerate().take(plan.connections.max(1)) {
-        let (lane, answers) = Lane::open(channel.clone(), options).await?;
+    for (connection, cluster) in clusters.iter().enumerate().take(plan.connections.max(1)) {
+        let (lane, answers) = Lane::new(cluster.clone(), options);
         lanes.push((lane, market.flow(connection)));
-        collectors.push(tokio::spawn(collect(answers, channel.clone(), Arc::clone(progress))));
+        collectors.push(tokio::spawn(collect(answers, cluster.clone(), Arc::clone(progress))));
     }
     let start = Instant::now();
     let handle = Handle::current();

@@ -1,4 +1,4 @@
-//! One connection of a load: its session, which is opened again when it ends, and the collector of its answers.
+//! One connection of a load: its sessions, which are opened again when they end, and the collector of its answers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,26 +6,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
-use wire::client::{OrderClient, Reply, RetryPolicy, Session, SessionOptions};
+use tokio::task::JoinSet;
+use wire::client::{Cluster, OrderClient, Reply, RetryPolicy, SessionOptions, Sessions};
 use wire::pb::orders::v1::OrderReport;
 use wire::pb::orders::v1::order_session_request::Command;
 use wire::status::{ApiError, ErrorCode, Retry};
-use wire::transport::Channel;
 
 use super::drive::Progress;
 use super::tally::Tally;
 
-/// How long a session that ended is tried to be opened again: as long as a node may take to start after a crash.
-const REOPEN: Duration = Duration::from_secs(30);
+/// How long a request is tried to be sent, and found out about: as long as a node may take to start after a crash.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two tries.
-const REOPEN_PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The sending half.
 pub(crate) struct Lane {
-    channel: Channel,
-    options: SessionOptions,
-    session: Session,
+    sessions: Sessions,
     sent: mpsc::Sender<Sent>,
 }
 
@@ -38,79 +36,79 @@ pub(crate) struct Sent {
 }
 
 impl Lane {
-    /// Opens a session. The answers come out of the receiver, in the order of the requests.
-    pub(crate) async fn open(channel: Channel, options: SessionOptions) -> Result<(Self, mpsc::Receiver<Sent>)> {
-        let session = Session::open(channel.clone(), options).await.context("cannot open an order session")?;
+    /// Opens no session yet. The answers come out of the receiver, in the order of the requests.
+    pub(crate) fn new(cluster: Cluster, options: SessionOptions) -> (Self, mpsc::Receiver<Sent>) {
         // As many as can be in flight: the collector keeps up with the session, not with each request.
         let (sent, answers) = mpsc::channel(options.in_flight);
-        Ok((Self { channel, options, session, sent }, answers))
+        (Self { sessions: Sessions::new(cluster, options), sent }, answers)
     }
 
     /// Sends a request as soon as there is room for it.
     pub(crate) async fn send(&mut self, command: Command, scheduled: Option<Instant>) -> Result<()> {
-        let given_up = Instant::now() + REOPEN;
+        let given_up = Instant::now() + PATIENCE;
         let reply = loop {
-            match self.session.send(command.clone()).await {
+            match self.sessions.send(command.clone()).await {
                 Ok(reply) => break reply,
-                Err(error) => self.reopen(error, given_up).await?,
+                Err(error) if Instant::now() >= given_up || error.code.retry() == Retry::Never => {
+                    return Err(error).context("a request could not be sent");
+                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
             }
         };
         self.sent.send(Sent { command, reply, scheduled }).await.ok().context("the collector of answers has ended")
     }
 
-    /// Ends the session after its last answer.
+    /// Ends the sessions after their last answers.
     pub(crate) async fn close(self) {
         drop(self.sent);
-        self.session.close().await;
-    }
-
-    async fn reopen(&mut self, mut error: ApiError, given_up: Instant) -> Result<()> {
-        loop {
-            if Instant::now() >= given_up || error.code.retry() == Retry::Never {
-                return Err(error).context("the order session ended and could not be opened again");
-            }
-            tokio::time::sleep(REOPEN_PAUSE).await;
-            match Session::open(self.channel.clone(), self.options).await {
-                Ok(session) => {
-                    self.session = session;
-                    return Ok(());
-                }
-                Err(next) => error = next,
-            }
-        }
+        self.sessions.close().await;
     }
 }
 
-/// Takes the answers of a lane until it is closed, then finds out about what is in doubt.
+/// Takes the answers of a lane until it is closed. What a change of leaders left in doubt or turned away is sent again
+/// under the same id, and its latency counts until it is answered.
 pub(crate) async fn collect(
     mut answers: mpsc::Receiver<Sent>,
-    channel: Channel,
+    cluster: Cluster,
     progress: Arc<Progress>,
 ) -> Result<Tally> {
     let mut tally = Tally::new()?;
-    let mut in_doubt = Vec::new();
-    while let Some(sent) = answers.recv().await {
-        tally.sent(&sent.command);
+    let client = OrderClient::of(cluster.clone(), RetryPolicy { deadline: PATIENCE, ..RetryPolicy::default() });
+    let mut again = JoinSet::new();
+    while let Some(Sent { command, reply, scheduled }) = answers.recv().await {
+        tally.sent(&command);
         // Requests of a session are answered in order, and each answer says when it came: waiting for an earlier one
         // does not make a later one look slow.
-        let answer = sent.reply.await;
+        let answer = reply.await;
         match answer.result {
             Ok(report) => {
-                if let Some(scheduled) = sent.scheduled {
+                if let Some(scheduled) = scheduled {
                     tally.latency.record(answer.received.saturating_duration_since(scheduled));
                 }
                 count(&progress, &report);
-                tally.answered(&sent.command, &report);
+                tally.answered(&command, &report);
             }
-            Err(error) if error.code.retry() == Retry::InDoubt => in_doubt.push(sent.command),
+            Err(error) if is_of_a_change(&error) => {
+                if let Some(hint) = &error.leader {
+                    cluster.learn(hint);
+                }
+                let client = client.clone();
+                again.spawn(async move {
+                    let answer = send_again(&client, &command).await;
+                    (command, scheduled, answer, Instant::now())
+                });
+            }
             Err(error) => turned_away(&mut tally, &error),
         }
     }
-    let client = OrderClient::new(channel, RetryPolicy { deadline: REOPEN, ..RetryPolicy::default() });
-    for command in in_doubt {
-        match again(&client, &command).await {
+    while let Some(ended) = again.join_next().await {
+        let (command, scheduled, answer, received) = ended?;
+        match answer {
             Ok(report) => {
                 tally.resolved += 1;
+                if let Some(scheduled) = scheduled {
+                    tally.latency.record(received.saturating_duration_since(scheduled));
+                }
                 count(&progress, &report);
                 tally.answered(&command, &report);
             }
@@ -121,8 +119,14 @@ pub(crate) async fn collect(
     Ok(tally)
 }
 
+/// Whether another attempt is due: nobody knows what became of it, or there was no leader to ask. A full queue is what
+/// an open loop provokes and must count.
+fn is_of_a_change(error: &ApiError) -> bool {
+    error.code != ErrorCode::Overloaded && error.code.retryable()
+}
+
 /// The same request under the same id.
-async fn again(client: &OrderClient, command: &Command) -> Result<OrderReport, ApiError> {
+async fn send_again(client: &OrderClient, command: &Command) -> Result<OrderReport, ApiError> {
     match command {
         Command::Submit(request) => client.submit(request).await,
         Command::Cancel(request) => client.cancel(request).await,

@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::Stream;
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::pb::orders::v1 as pb;
@@ -15,7 +19,7 @@ use crate::pb::orders::v1::order_service_server::{OrderService, OrderServiceServ
 use crate::pb::orders::v1::order_session_request::Command;
 use crate::pb::orders::v1::order_session_response::Result as Answered;
 use crate::status::{ApiError, ErrorCode};
-use crate::transport::{Channel, ClientOptions, connect, in_process};
+use crate::transport::{Channel, ClientOptions, connect, in_process, server_settings};
 
 /// What the server does.
 #[derive(Default)]
@@ -24,6 +28,8 @@ pub(super) struct Behaviour {
     pub(super) refusals: Vec<ApiError>,
     /// Answers of a session are held back and sent in reverse in groups of this size; 0 or 1 for in order.
     pub(super) reverse_in_groups_of: usize,
+    /// Who leads, as the server says.
+    pub(super) leaders: Vec<pb::LeaderHint>,
     /// Sessions read nothing until they are released or ended.
     pub(super) held: bool,
 }
@@ -52,6 +58,16 @@ pub(super) fn start(mut behaviour: Behaviour) -> (Channel, Arc<Observed>) {
     let service = OrderServiceServer::new(Orders(Arc::clone(&observed)));
     tokio::spawn(listener.serve(service, std::future::pending()));
     (connect(&handle.into(), &ClientOptions::default()), observed)
+}
+
+/// The same, reached over the network until the task is aborted: its address, and the task.
+pub(super) async fn start_on_tcp() -> (String, Arc<Observed>, JoinHandle<()>) {
+    let (_, observed) = start(Behaviour::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let server = server_settings(Server::builder()).add_service(OrderServiceServer::new(Orders(Arc::clone(&observed))));
+    let task = tokio::spawn(async move { server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap() });
+    (address, observed, task)
 }
 
 impl Observed {
@@ -102,7 +118,8 @@ impl OrderService for Orders {
         &self,
         _: Request<pb::GetTopologyRequest>,
     ) -> Result<Response<pb::GetTopologyResponse>, Status> {
-        Ok(Response::new(pb::GetTopologyResponse { shards: 1, ..Default::default() }))
+        let leaders = self.0.behaviour.leaders.clone();
+        Ok(Response::new(pb::GetTopologyResponse { shards: 1, leaders, ..Default::default() }))
     }
 
     async fn get_order(&self, _: Request<pb::GetOrderRequest>) -> Result<Response<pb::GetOrderResponse>, Status> {

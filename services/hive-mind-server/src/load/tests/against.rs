@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use wire::client::Cluster;
 use wire::pb::orders::v1 as pb;
 
 use super::super::check::find_afterwards;
@@ -14,15 +15,16 @@ use super::node::{Node, start};
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_lost_session_leaves_in_doubt_is_found_out() {
     let (channel, node) = start(Node { hang_up_after: 40, ..Node::default() });
+    let cluster = Cluster::fixed(channel);
     let plan = Plan { rate: 1e6, warmup: 0, requests: 200, connections: 2 };
     let progress = Arc::new(Progress::default());
-    let driven = drive(&[channel.clone(), channel.clone()], plan, &market(1), &progress).await.expect("a full run");
+    let driven = drive(&[cluster.clone(), cluster.clone()], plan, &market(1), &progress).await.expect("a full run");
     let tally = driven.tally;
     assert_eq!((tally.sent, tally.acknowledged, tally.unresolved, tally.turned_away), (200, 200, 0, 0));
     assert!(tally.resolved > 0, "sessions were lost on the way");
     assert_eq!(node.engine.lock().expect("no panic under the lock").len(), 200, "each was executed once");
 
-    let findings = find_afterwards(&channel, &tally.expected, tally.last_seq).await.expect("a complete search");
+    let findings = find_afterwards(&cluster, &tally.expected, tally.last_seq).await.expect("a complete search");
     assert_eq!((findings.found_in_engine, findings.lost), (tally.new_orders, 0));
 }
 
@@ -53,7 +55,7 @@ async fn a_lost_order_is_noticed() {
         (5, expect("mine", 0)),
         (6, expect("gone", 0)),
     ]);
-    let findings = find_afterwards(&channel, &expected, 3).await.expect("a complete search");
+    let findings = find_afterwards(&Cluster::fixed(channel), &expected, 3).await.expect("a complete search");
     assert_eq!((findings.found_in_engine, findings.found_in_history, findings.lost), (1, 1, 4), "{findings:?}");
     assert_eq!(findings.lost_orders.len(), 4);
 }
