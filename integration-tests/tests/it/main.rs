@@ -5,6 +5,7 @@ mod apart;
 mod commands;
 mod crash;
 mod failover;
+mod forwarding;
 mod hostile;
 mod outages;
 mod tools;
