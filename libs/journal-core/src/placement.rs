@@ -261,6 +261,8 @@ pub struct Placement {
     targeted: BTreeMap<ShardId, (Target, Duration)>,
     /// When engines were deposed.
     deposed: BTreeMap<Incarnation, Duration>,
+    /// Since when a leadership is seen.
+    led: BTreeMap<ShardId, (Epoch, Duration)>,
     /// When voters were asked about a leader.
     asked: BTreeMap<ShardId, Duration>,
     /// When things that are repeated were said.
@@ -290,6 +292,7 @@ impl Placement {
             free: BTreeMap::new(),
             targeted: BTreeMap::new(),
             deposed: BTreeMap::new(),
+            led: BTreeMap::new(),
             asked: BTreeMap::new(),
             said: BTreeMap::new(),
             moved: None,
@@ -474,18 +477,6 @@ impl Placement {
             *last = self.now;
         }
         due
-    }
-}
-
-impl Report {
-    /// Whether its engine could not open the shard at once.
-    const fn is_cold(&self) -> bool {
-        matches!(self.role, Role::Loading | Role::Diverged) || !self.reachable
-    }
-
-    /// Whether its engine has the shard and does not reach the voters.
-    const fn is_cut_off(&self) -> bool {
-        self.epoch.number > 0 && !self.reachable
     }
 }
 

@@ -7,10 +7,13 @@ use core::time::Duration;
 
 use types::{Epoch, Incarnation, ShardId};
 
-use super::{Effect, Holder, Placement, Role, Shard, Stored, Verdict};
+use super::{Effect, Holder, Placement, Report, Role, Shard, Stored, Verdict};
 
 /// The store tells the time left on a lease in whole seconds, rounded down.
 const LEASE_ROUNDING: Duration = Duration::from_secs(1);
+/// A leadership younger than this is not asked about: voters take for dead whom they have not heard for so long, and a
+/// leader that has just been given its epoch has not spoken to them yet.
+const YOUNG: Duration = Duration::from_millis(600);
 
 impl Placement {
     pub(super) fn suspect(
@@ -26,8 +29,13 @@ impl Placement {
             let reason = "it does not reach its journal and another engine does";
             return self.depose(shard, epoch, reason, out);
         }
+        let seen = self.led.entry(shard).or_insert((epoch, self.now));
+        if seen.0 != epoch {
+            *seen = (epoch, self.now);
+        }
+        let young = self.now - seen.1 < YOUNG;
         let replaceable = self.candidates(stored, None).iter().any(|candidate| candidate.engine != epoch.owner);
-        if !replaceable || !self.is_suspect(stored, record, leader) {
+        if young || !replaceable || !self.is_suspect(stored, record, leader) {
             self.asked.remove(&shard);
             return;
         }
@@ -95,5 +103,17 @@ impl Placement {
             Some(stream) => stream.reports.get(&shard).is_some_and(|report| report.reachable),
             None => stored.engines.get(&engine).is_some_and(|session| !session.note.cold.contains(&shard)),
         }
+    }
+}
+
+impl Report {
+    /// Whether its engine could not open the shard at once.
+    pub(super) const fn is_cold(&self) -> bool {
+        matches!(self.role, Role::Loading | Role::Diverged) || !self.reachable
+    }
+
+    /// Whether its engine has the shard and does not reach the voters.
+    pub(super) const fn is_cut_off(&self) -> bool {
+        self.epoch.number > 0 && !self.reachable
     }
 }

@@ -192,7 +192,7 @@ fn a_leader_is_deposed_when_neither_its_stream_nor_the_voters_hear_it() {
     let mut desk = Desk::new(vec![led(1, A)]);
     desk.read();
     desk.beat(A, LEADS);
-    desk.beat(B, STANDBY);
+    desk.pass(700, &[(A, LEADS), (B, STANDBY)]);
     desk.said.clear();
     desk.step(Input::Ended { engine: A, stream: 7 });
     assert_eq!(desk.said(), [], "an older stream");
@@ -236,6 +236,8 @@ fn a_leader_that_nobody_hears_here_is_suspected_by_its_lease_or_its_note_or_its_
     for (desk, suspected) in [(&mut { fresh }, false), (&mut lease, true), (&mut note, true), (&mut restarted, true)] {
         desk.read();
         desk.beat(B, STANDBY);
+        assert!(!names_of(&desk.said()).contains("ask"), "the voters cannot have heard of it yet");
+        desk.pass(700, &[(B, STANDBY)]);
         assert_eq!(names_of(&desk.said()).contains("ask"), suspected);
     }
 }

@@ -8,10 +8,12 @@ use types::{Epoch, Incarnation};
 
 use super::SHARD;
 use super::message::{Change, Message};
-use super::net::{Micros, Net, Node, SECOND};
+use super::net::{MS, Micros, Net, Node, SECOND};
 
 const LEASE: Micros = 5 * SECOND;
 const TARGET: Micros = 4 * SECOND;
+/// Time a leader needs until its voters hear it, on an idle disk.
+const HEARD: Micros = 300 * MS;
 
 struct Lease {
     number: u64,
@@ -28,6 +30,8 @@ pub(crate) struct Store {
     holder: Option<Holder>,
     /// Lease to which the leader's key belongs.
     key: Option<u64>,
+    /// When it was given.
+    given: Micros,
     target: Option<(Target, Micros)>,
     pub(crate) paused: bool,
     next_lease: u64,
@@ -42,6 +46,7 @@ impl Store {
             number: 0,
             holder: None,
             key: None,
+            given: 0,
             target: None,
             paused: false,
             next_lease: 1,
@@ -156,11 +161,15 @@ impl Store {
                 net.note(format_args!("{name} is given epoch {}", epoch.number));
                 self.holder = Some(Holder { name, epoch, ended: false });
                 self.key = Some(lease);
+                self.given = now;
                 self.target = None;
                 self.revision += 1;
                 Some(epoch)
             }
             Change::Release { epoch } | Change::Depose { epoch } => {
+                let young = self.leader() == Some(epoch) && now < self.given + HEARD;
+                let deposed = matches!(change, Change::Depose { .. });
+                assert!(!(young && deposed), "epoch {} is deposed before anybody could hear of it", epoch.number);
                 let holder = self.holder.as_mut().filter(|holder| holder.epoch == epoch && !holder.ended)?;
                 holder.ended = true;
                 self.revision += 1;
