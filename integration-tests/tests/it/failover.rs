@@ -7,6 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use integration_tests::chaos::{Aftermath, Fault, Plan, Scene, force_election, run};
 use integration_tests::cluster::{Member, Shape};
+use wire::pb::consensus::v1::ShardRole;
+use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
+use wire::pb::marketdata::v1::{GetStateDigestRequest, GetStateDigestResponse};
 
 /// What a small production cluster looks like.
 const SHAPE: Shape = Shape { engines: 3, coordinators: 2, gateways: 2, shards: 1 };
@@ -165,5 +168,50 @@ async fn a_hundred_forced_elections_are_only_dips() -> Result<()> {
     println!("{FORCED} forced elections in {:.1} s", begin.elapsed().as_secs_f64());
     let aftermath = finish(directory, scene, &[Fault::ForceElection]).await?;
     assert!(epochs(&aftermath) > FORCED, "some elections elected nobody");
+    Ok(())
+}
+
+/// The state of the only shard at `min_seq` or later, as an engine has it.
+async fn applied(engine: &Member, min_seq: u64) -> Result<GetStateDigestResponse> {
+    let request = GetStateDigestRequest { allow_stale: true, min_seq, ..Default::default() };
+    let begin = std::time::Instant::now();
+    loop {
+        match MarketDataServiceClient::new(engine.channel()).get_state_digest(request).await {
+            Ok(digest) => return Ok(digest.into_inner()),
+            Err(status) if begin.elapsed() > Duration::from_secs(30) => return Err(status.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standbys_have_what_the_leader_has_and_one_takes_over_from_there() -> Result<()> {
+    let (directory, mut scene) = scene("standby").await?;
+    let leader = leading(&scene).await?;
+    let seq = applied(&scene.cluster.engines[leader], 0).await?.as_of_seq;
+    for engine in &scene.cluster.engines {
+        let digest = applied(engine, seq).await?;
+        ensure!(digest.as_of_seq >= seq && digest.stale, "{}: {digest:?}", engine.name);
+    }
+    // They say so to the coordinators, and have compared their states with the digests in the log.
+    let begin = std::time::Instant::now();
+    loop {
+        let status = scene.cluster.status().await.context("no coordinator answers")?;
+        let beats = status.engines.iter().flat_map(|engine| &engine.shards);
+        let standbys = beats.filter(|beat| beat.role() == ShardRole::Standby && beat.state_hash_seq > 0).count();
+        if standbys == SHAPE.engines - 1 {
+            break;
+        }
+        ensure!(
+            begin.elapsed() < Duration::from_secs(60),
+            "{standbys} standbys have compared their states: {status:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    scene.cluster.engines[leader].kill()?;
+    scene.acknowledged("the death of the leader").await?;
+    scene.cluster.engines[leader].start().await?;
+    let aftermath = finish(directory, scene, &[Fault::KillLeader]).await?;
+    assert_eq!(epochs(&aftermath), 2, "one leader before, one after");
     Ok(())
 }

@@ -89,8 +89,8 @@ pub struct AppendRequest {
     pub commit: Seq,
     /// The voter may forget entries up to here once a snapshot contains them; 0 for no opinion.
     pub head_trim: Seq,
-    /// The leader's own clock, microseconds; returned unchanged. The cores leave it 0, the shells fill it in.
-    pub sent_us: u64,
+    /// Round of reads it was sent in; returned unchanged, so that reads which came before can be answered (H8).
+    pub round: u64,
 }
 
 /// A voter's answer to an append.
@@ -128,8 +128,8 @@ pub struct AppendOk {
     pub match_seq: Seq,
     /// Whether a write to disk was waited for. The shell, which has the clock, says how long it took.
     pub synced: bool,
-    /// `sent_us` of the request.
-    pub sent_us: u64,
+    /// Round of the request.
+    pub round: u64,
 }
 
 /// The request does not continue this log.

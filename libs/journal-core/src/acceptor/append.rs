@@ -13,7 +13,7 @@ pub(super) struct Ack {
     /// `prev_seq` plus the number of its entries: what was compared, not where the log ends (I8).
     match_seq: Seq,
     commit: Seq,
-    sent_us: u64,
+    round: u64,
 }
 
 /// What becomes of a request.
@@ -191,8 +191,8 @@ impl Acceptor {
             // I10: by what was compared in this request, never by where the log ends.
             self.commit = self.commit.max(ack.commit.min(ack.match_seq));
             self.commit_what_is_final();
-            let Ack { client, epoch, match_seq, sent_us, .. } = *ack;
-            reply_append(client, AppendReply::Ok(AppendOk { epoch, match_seq, synced, sent_us }), out);
+            let Ack { client, epoch, match_seq, round, .. } = *ack;
+            reply_append(client, AppendReply::Ok(AppendOk { epoch, match_seq, synced, round }), out);
         }
         if self.commit > before {
             out.push(Effect::Committed { seq: self.commit });
@@ -211,7 +211,7 @@ impl Ack {
             epoch: request.epoch,
             match_seq: Seq(request.prev_seq.0 + request.entries.len() as u64),
             commit: request.commit,
-            sent_us: request.sent_us,
+            round: request.round,
         }
     }
 }

@@ -53,7 +53,7 @@ fn parse(logs: &BTreeMap<String, Vec<Entry>>, token: u64, line: &str) -> Input {
                 entries: log[from - 1..to].to_vec(),
                 commit: Seq(number("commit")),
                 head_trim: Seq(0),
-                sent_us: 0,
+                round: 0,
             };
             Input::Append { client: client(words[1]), request }
         }
@@ -362,7 +362,7 @@ fn malformed_requests_change_nothing() {
         entries: log,
         commit: Seq(0),
         head_trim: Seq(0),
-        sent_us: 0,
+        round: 0,
     };
     type Spoil = fn(&mut AppendRequest);
     let spoils: [(&str, Spoil); 9] = [

@@ -7,6 +7,9 @@
 //!
 //! Deliberately absent: the questions. The shell keeps them, and answers from what is applied when they are confirmed.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Effect, Phase, Proposer};
 
 /// The rounds of one leadership.

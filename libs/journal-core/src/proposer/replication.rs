@@ -79,7 +79,7 @@ impl Proposer {
         let now = self.ticks;
         let Some(peer) = self.peer(voter) else { return };
         peer.answered(now);
-        peer.answered_round = peer.answered_round.max(ok.sent_us);
+        peer.answered_round = peer.answered_round.max(ok.round);
         peer.matched = peer.matched.max(ok.match_seq);
         peer.settled(ok.match_seq, now);
         if matches!(peer.sending, Sending::Probing { .. }) {
@@ -235,7 +235,7 @@ impl Proposer {
             entries,
             commit: self.commit,
             head_trim: Seq(0),
-            sent_us: round,
+            round,
         };
         let bytes = request.payload_bytes();
         if let Some(peer) = self.peer(voter) {

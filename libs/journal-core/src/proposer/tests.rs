@@ -57,8 +57,8 @@ fn parse(proposer: &Proposer, config: &VoterConfig, logs: &BTreeMap<String, Vec<
         "ok" => {
             let epoch = number(&words, "epoch").map_or(proposer.epoch(), |e| epoch(&e.to_string()));
             let match_seq = Seq(words[2].parse().expect("seq"));
-            let sent_us = number(&words, "round").unwrap_or(0);
-            reply(AppendReply::Ok(AppendOk { epoch, match_seq, synced: true, sent_us }))
+            let round = number(&words, "round").unwrap_or(0);
+            reply(AppendReply::Ok(AppendOk { epoch, match_seq, synced: true, round }))
         }
         "mismatch" => {
             let log = &logs[words[2]];
@@ -88,7 +88,7 @@ fn render(effect: &Effect) -> String {
         Effect::OpenStream { voter } => format!("v{} open", voter.0),
         Effect::Append { voter, request } => {
             let (from, to) = (request.prev_seq.0 + 1, request.prev_seq.0 + request.entries.len() as u64);
-            let round = if request.sent_us == 0 { String::new() } else { format!(" round {}", request.sent_us) };
+            let round = if request.round == 0 { String::new() } else { format!(" round {}", request.round) };
             format!("v{} append {from}..{to} commit {}{round}", voter.0, request.commit)
         }
         Effect::Committed { seq } => format!("committed {seq}"),
@@ -113,11 +113,11 @@ fn check_with(voters: u8, config: &VoterConfig, script: &str) -> Proposer {
     proposer
 }
 
-fn check(voters: u8, script: &str) -> Proposer {
+pub(super) fn check(voters: u8, script: &str) -> Proposer {
     check_with(voters, &VoterConfig::default(), script)
 }
 
-const OPEN_ALONE: &str = "
+pub(super) const OPEN_ALONE: &str = "
     let empty =
     elect 1 => v0 fence 1
     grant v0 empty => adopted 0; v0 open
@@ -433,67 +433,6 @@ fn what_must_not_be_built_upon_halts() {
 }
 
 #[test]
-fn a_read_waits_for_an_answer_to_what_was_sent_after_it() {
-    let script = format!(
-        "{OPEN_ALONE}
-         tick => v0 append 2..1 commit 1
-         read 1 => v0 append 2..1 commit 1 round 1
-         # the answer to the heartbeat before
-         ok v0 1 =>
-         # these come too late for the round under way, and share the next one with each other
-         read 2 =>
-         read 3 =>
-         ok v0 1 round 1 => read 1; v0 append 2..1 commit 1 round 2
-         # an entry carries the round as well
-         propose => v0 append 2..2 commit 1 round 2
-         ok v0 2 epoch 9 round 2 =>
-         ok v0 1 round 2 => read 3
-         ok v0 2 round 2 => committed 2"
-    );
-    check(1, &script);
-}
-
-#[test]
-fn a_read_needs_a_majority_that_has_not_promised_more() {
-    check(
-        3,
-        "let empty =
-         elect 1 => v0 fence 1; v1 fence 1; v2 fence 1
-         read 1 =>
-         grant v0 empty =>
-         grant v1 empty => adopted 0; v0 open; v1 open; v2 open
-         opened v0 => v0 append 1..0 commit 0
-         opened v1 => v1 append 1..0 commit 0
-         ok v0 0 => v0 append 1..1 commit 0
-         ok v1 0 => v1 append 1..1 commit 0
-         ok v0 1 =>
-         ok v1 1 => committed 1; opened
-         read 2 => v0 append 2..1 commit 1 round 1; v1 append 2..1 commit 1 round 1
-         ok v0 1 round 1 =>
-         refuse v1 3 =>
-         # the third one is reached in the end
-         opened v2 => v2 append 1..0 commit 1 round 1
-         ok v2 0 round 1 => read 2; v2 append 1..1 commit 1 round 1
-         read 3 => v0 append 2..1 commit 1 round 2; v2 append 2..1 commit 1 round 2
-         refuse v2 3 => deposed 3
-         ok v0 1 round 2 =>",
-    );
-}
-
-#[test]
-fn a_read_whose_request_was_lost_is_asked_again() {
-    let script = format!(
-        "{OPEN_ALONE}
-         read 1 => v0 append 2..1 commit 1 round 1
-         closed v0 =>
-         tick => v0 open
-         opened v0 => v0 append 2..1 commit 1 round 1
-         ok v0 1 round 1 => read 1"
-    );
-    check(1, &script);
-}
-
-#[test]
 fn what_is_not_final_is_bounded() {
     let mut proposer = check(1, OPEN_ALONE);
     let mut effects = Vec::new();
@@ -505,7 +444,7 @@ fn what_is_not_final_is_bounded() {
     }
     assert_eq!(proposed, MAX_UNCOMMITTED_ENTRIES);
     assert_eq!(effects.len(), 64, "requests under way to one voter");
-    let ok = AppendOk { epoch: epoch("1"), match_seq: Seq(65), synced: true, sent_us: 0 };
+    let ok = AppendOk { epoch: epoch("1"), match_seq: Seq(65), synced: true, round: 0 };
     effects.clear();
     proposer.step(Input::AppendReply { voter: VoterId(0), reply: AppendReply::Ok(ok) }, &mut effects);
     assert!(proposer.can_propose());

@@ -295,7 +295,7 @@ impl VoterNode {
         self.gateways[way].writing = None;
         let mut answers = Vec::new();
         self.step(way, acceptor::Input::Reloaded(self.disk.recover()), judge, &mut answers);
-        let ok = AppendOk { epoch, match_seq, synced: true, sent_us: 0 };
+        let ok = AppendOk { epoch, match_seq, synced: true, round: 0 };
         answers.push((u8::try_from(client).unwrap_or(u8::MAX), Reply::Append(AppendReply::Ok(ok))));
         answers
     }

@@ -78,7 +78,7 @@ pub fn append_request(given: pb::AppendRequest) -> Result<AppendRequest, ApiErro
         entries: entries(log_id, given.entries)?,
         commit: Seq(given.commit_seq),
         head_trim: Seq(given.head_trim),
-        sent_us: given.sent_us,
+        round: given.round,
     })
 }
 
@@ -95,7 +95,7 @@ pub fn append_request_to_pb(request: AppendRequest) -> pb::AppendRequest {
         entries: request.entries.into_iter().map(entry_to_pb).collect(),
         commit_seq: request.commit.0,
         head_trim: request.head_trim.0,
-        sent_us: request.sent_us,
+        round: request.round,
     }
 }
 
@@ -107,7 +107,7 @@ pub fn append_reply(given: &pb::AppendResponse) -> Result<AppendReply, ApiError>
             epoch: set_epoch("ok.epoch", ok.epoch.as_ref())?,
             match_seq: Seq(ok.match_seq),
             synced: ok.sync_us > 0,
-            sent_us: ok.sent_us,
+            round: ok.round,
         }),
         Sent::Refused(refused) => {
             AppendReply::Refused { promised: set_epoch("refused.promised", refused.promised.as_ref())? }
@@ -133,7 +133,7 @@ pub fn append_reply_to_pb(reply: AppendReply, sync_us: u64) -> pb::AppendRespons
             epoch: Some(epoch_to_pb(ok.epoch)),
             match_seq: ok.match_seq.0,
             sync_us: if ok.synced { sync_us.max(1) } else { 0 },
-            sent_us: ok.sent_us,
+            round: ok.round,
         }),
         AppendReply::Refused { promised } => Sent::Refused(pb::Refused { promised: Some(epoch_to_pb(promised)) }),
         AppendReply::Mismatch(mismatch) => Sent::Mismatch(pb::AppendMismatch {

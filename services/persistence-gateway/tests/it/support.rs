@@ -169,7 +169,7 @@ impl Leader {
             entries,
             commit: self.commit,
             head_trim: Seq(0),
-            sent_us: 0,
+            round: 0,
         };
         self.requests.send(convert::append_request_to_pb(request)).await.unwrap();
     }

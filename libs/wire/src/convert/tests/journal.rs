@@ -57,7 +57,7 @@ fn append() -> AppendRequest {
         entries: vec![first],
         commit: Seq(39),
         head_trim: Seq(10),
-        sent_us: 123,
+        round: 123,
     }
 }
 
@@ -89,7 +89,7 @@ fn appends_and_their_answers() {
     let back = convert::append_request(sent(&convert::append_request_to_pb(request.clone()))).unwrap();
     assert!(back.entries[0].verify());
     assert_eq!(back, request);
-    let ok = AppendOk { epoch: epoch(3), match_seq: Seq(41), synced: true, sent_us: 123 };
+    let ok = AppendOk { epoch: epoch(3), match_seq: Seq(41), synced: true, round: 123 };
     for reply in [
         AppendReply::Ok(ok),
         AppendReply::Ok(AppendOk { synced: false, ..ok }),
