@@ -29,6 +29,13 @@ use crate::pools::PoolGauge;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// First half of the key of the lock that a shard's projector holds; the other half is the shard.
+const PROJECTOR_LOCK: i32 = 0x6869_7670;
+
+/// The server ends a session whose host says nothing for some seconds, and gives its lock to another one.
+const NOTICE_A_LOST_HOST: &str =
+    "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3";
+
 /// The projector's connection: one, since batches follow one another.
 #[derive(Debug)]
 pub struct PostgresWriter {
@@ -148,9 +155,18 @@ impl PostgresWriter {
         }
     }
 
-    pub(super) async fn open(&mut self, shard: ShardId, log_id: LogId) -> Result<Cursor, HistoryError> {
+    /// `None` while another session has the shard. The lock is this session's: it goes with the connection, whatever
+    /// becomes of this process, and nothing of ours has to give it back.
+    pub(super) async fn open(&mut self, shard: ShardId, log_id: LogId) -> Result<Option<Cursor>, HistoryError> {
+        let number = i32::try_from(shard.0).unwrap_or(i32::MAX);
         let start = cursor_values(shard, &Cursor { log_id, seq: Seq(0), chain: journal_core::ChainHash::ZERO });
         self.with(async |client| {
+            client.batch_execute(NOTICE_A_LOST_HOST).await.map_err(|e| failed(&e))?;
+            let lock = client.prepare_cached("SELECT pg_try_advisory_lock($1, $2)").await.map_err(|e| failed(&e))?;
+            let locked = client.query_one(&lock, &[&PROJECTOR_LOCK, &number]).await.map_err(|e| failed(&e))?;
+            if !locked.get::<_, bool>(0) {
+                return Ok(None);
+            }
             let insert = client
                 .prepare_cached(
                     "INSERT INTO projection (shard, log_id, seq, chain) VALUES ($1, $2, $3, $4) \
@@ -164,7 +180,7 @@ impl PostgresWriter {
                 .await
                 .map_err(|e| failed(&e))?;
             let row = client.query_one(&select, &parameters(&start[..1])).await.map_err(|e| failed(&e))?;
-            Ok(read_cursor(&row)?.1)
+            Ok(Some(read_cursor(&row)?.1))
         })
         .await
     }

@@ -121,19 +121,21 @@ impl HistoryWriter {
         })
     }
 
-    /// Brings the schema up to date and reads how far `shard` is, starting its cursor if there is none.
+    /// Brings the schema up to date and reads how far `shard` is, starting its cursor if there is none. `None` while
+    /// another process writes the history of this shard.
     ///
     /// # Errors
     /// [`HistoryError::Foreign`] if the cursor is one of another log; otherwise what the database said.
-    pub async fn open(&mut self, shard: ShardId, log_id: LogId) -> Result<Cursor, HistoryError> {
+    pub async fn open(&mut self, shard: ShardId, log_id: LogId) -> Result<Option<Cursor>, HistoryError> {
         let cursor = match self {
-            Self::Sqlite(writer) => writer.open(shard, log_id).await?,
+            Self::Sqlite(writer) => Some(writer.open(shard, log_id).await?),
             Self::Postgres(writer) => writer.open(shard, log_id).await?,
         };
-        if cursor.log_id == log_id {
-            Ok(cursor)
-        } else {
-            Err(HistoryError::Foreign { wanted: log_id, found: cursor.log_id })
+        match cursor {
+            Some(cursor) if cursor.log_id != log_id => {
+                Err(HistoryError::Foreign { wanted: log_id, found: cursor.log_id })
+            }
+            cursor => Ok(cursor),
         }
     }
 

@@ -116,7 +116,7 @@ impl JournalHandle {
     }
 
     /// Brings what is known of a shared storage up to date, if it answers within a moment.
-    pub(super) async fn look(&self) {
+    pub(crate) async fn look(&self) {
         if let Some(watch) = &self.watch {
             watch.look().await;
         }

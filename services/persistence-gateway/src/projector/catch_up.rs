@@ -49,6 +49,8 @@ pub(super) enum Progress {
     More,
     /// Everything committed is in the history.
     CaughtUp,
+    /// Another process writes the history of this shard.
+    Standby,
 }
 
 impl CatchUp {
@@ -56,7 +58,14 @@ impl CatchUp {
     pub(super) async fn step(&mut self, commit: Seq) -> Result<Progress, ProjectError> {
         let cursor = match self.cursor {
             Some(cursor) => cursor,
-            None => self.find_cursor().await?,
+            None => match self.find_cursor().await? {
+                Some(cursor) => cursor,
+                None => {
+                    // It will be older than what the other one leaves.
+                    self.forget();
+                    return Ok(Progress::Standby);
+                }
+            },
         };
         let mut replica = match self.replica.take() {
             Some(replica) => replica,
@@ -84,8 +93,8 @@ impl CatchUp {
     }
 
     /// Reads how far the history is and brings what is known in line with it.
-    async fn find_cursor(&mut self) -> Result<Cursor, ProjectError> {
-        let cursor = self.writer.open(self.shard, self.log_id).await?;
+    async fn find_cursor(&mut self) -> Result<Option<Cursor>, ProjectError> {
+        let Some(cursor) = self.writer.open(self.shard, self.log_id).await? else { return Ok(None) };
         if let Some(replica) = &self.replica {
             // The applied entries begin after the last known cursor; a cursor before that is one of an older copy.
             let begin = self.chains.first().map_or(replica.tail().seq, |(seq, _)| Seq(seq.0 - 1));
@@ -98,7 +107,7 @@ impl CatchUp {
         }
         self.cursor = Some(cursor);
         self.projected = cursor.seq;
-        Ok(cursor)
+        Ok(Some(cursor))
     }
 
     /// Drops what the history already has, after comparing the chain at its end.

@@ -39,6 +39,11 @@ impl Snapshots {
         }
     }
 
+    /// Another process may make snapshots from now on: the newest one is looked up again.
+    pub(super) fn forget(&mut self) {
+        (self.newest, self.looked) = (None, false);
+    }
+
     /// Makes a snapshot if one is due.
     pub(super) async fn consider(&mut self, state: &mut CatchUp) -> Result<(), ProjectError> {
         let Some(at) = state.settled().map(|replica| replica.tail()) else { return Ok(()) };

@@ -16,13 +16,15 @@ use super::snapshots::Snapshots;
 use super::{ProjectError, Standstill};
 use crate::config::Config;
 use crate::history::{HistoryWriter, RowBatch};
-use crate::journal::JournalHandle;
+use crate::journal::{Following, JournalHandle};
 use crate::metrics::ProjectionMetrics;
 
 /// Wait after the first failure.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest wait between two attempts.
 const RETRY_LAST: Duration = Duration::from_secs(30);
+/// Between two looks whether the projector of another process is gone.
+const STANDBY: Duration = Duration::from_secs(1);
 /// How long a projector that was asked to stop goes on to write what is committed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Lowest scheduling priority: the history takes what the order path leaves.
@@ -99,6 +101,9 @@ struct Work {
     state: CatchUp,
     snapshots: Snapshots,
     commit: watch::Receiver<Seq>,
+    journal: JournalHandle,
+    /// Held while this is the one that writes: what other gateways commit is noticed soon.
+    following: Option<Following>,
     linger: Duration,
     component: Component,
     standstill: Standstill,
@@ -126,8 +131,10 @@ impl Work {
         Self {
             state,
             commit: journal.commit(),
+            following: None,
             linger: config.history.linger.0,
-            snapshots: Snapshots::new(&config.journal, journal),
+            snapshots: Snapshots::new(&config.journal, journal.clone()),
+            journal,
             component,
             standstill,
             memory,
@@ -188,13 +195,44 @@ impl Work {
         self.memory.store(self.state.replica.as_ref().map_or(0, |replica| replica.memory()), Ordering::Relaxed);
     }
 
+    /// Says whether this is the projector that writes, or one that waits for its turn.
+    fn take_role(&mut self, progress: Progress) {
+        let shard = self.state.shard;
+        let role = if progress == Progress::Standby { "standby" } else { "writing" };
+        self.component.detail(format!("projector-{shard}"), role);
+        if progress == Progress::Standby {
+            self.following = None;
+            self.snapshots.forget();
+        } else if self.following.is_none() {
+            self.following = self.journal.follow();
+            if self.following.is_some() {
+                tracing::info!(%shard, "this gateway writes the history");
+            }
+        }
+    }
+
     /// Follows the journal until it is told to stop, or something fails.
     async fn follow(&mut self, stop: &CancellationToken) -> Result<(), ProjectError> {
         let mut deadline = None;
         loop {
+            if stop.is_cancelled() && deadline.is_none() {
+                // What other gateways committed last counts too.
+                self.journal.look().await;
+            }
             let commit = *self.commit.borrow_and_update();
             let progress = self.state.step(commit).await?;
             self.succeeded();
+            self.take_role(progress);
+            if progress == Progress::Standby {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(STANDBY) => {}
+                    () = stop.cancelled() => {}
+                }
+                continue;
+            }
             self.snapshots.consider(&mut self.state).await?;
             if stop.is_cancelled() {
                 let until = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + LAST_WORDS);

@@ -115,7 +115,7 @@ async fn extremes(config: Config, dir: &std::path::Path) {
     let gauge = Arc::new(PoolGauge::new("test", "test", 2));
     let mut writer = HistoryWriter::new(&config, dir, Arc::clone(&gauge)).unwrap();
     let (shard, log_id) = (ShardId(65_535), LogId(u128::MAX - 1));
-    let from = writer.open(shard, log_id).await.unwrap();
+    let from = writer.open(shard, log_id).await.unwrap().unwrap();
     assert_eq!((from.seq, from.log_id, from.chain), (Seq(0), log_id, ChainHash::ZERO));
     let order = extreme_order();
     let execution = ExecutionRow {
@@ -143,7 +143,7 @@ async fn extremes(config: Config, dir: &std::path::Path) {
     assert_eq!(writer.write(shard, &from, &to, &rows).await.unwrap(), Projected::Moved);
     let other_chain = Cursor { chain: ChainHash([1; 16]), ..to };
     assert_eq!(writer.write(shard, &other_chain, &to, &rows).await.unwrap(), Projected::Moved);
-    assert_eq!(writer.open(shard, log_id).await.unwrap(), to);
+    assert_eq!(writer.open(shard, log_id).await.unwrap(), Some(to));
     assert!(writer.open(shard, LogId(5)).await.unwrap_err().to_string().contains("follows log"));
 
     let reader = HistoryReader::new(&config, dir, 2, gauge).unwrap();

@@ -13,7 +13,7 @@ use wire::pb::journal::v1::{LeaderSeenRequest, LeaderSeenResponse, ReadRequest};
 
 use crate::support::{Gateway, Leader, START, commands, epoch, fence, with_postgres};
 
-fn shared(url: &str) -> Config {
+pub(crate) fn shared(url: &str) -> Config {
     let mut config = with_postgres(url.to_owned());
     config.journal.backend = JournalBackend::Postgres;
     config
@@ -23,7 +23,7 @@ async fn leader_seen(gateway: &Gateway) -> LeaderSeenResponse {
     gateway.journal().leader_seen(LeaderSeenRequest::default()).await.unwrap().into_inner()
 }
 
-fn assert_verified(config: &Config, data_dir: &Path, end: u64) {
+pub(crate) fn assert_verified(config: &Config, data_dir: &Path, end: u64) {
     let report = verify(VerifyOptions { config: config.clone(), data_dir: data_dir.to_owned() }).unwrap();
     assert!(report.ok, "{report:#?}");
     assert_eq!((report.shards[0].journal_end, report.shards[0].projected), (end, end), "{report:#?}");
@@ -140,6 +140,47 @@ async fn committed_entries_are_followed_through_another_gateway() {
     drop((parts, direct));
     one.stop().await;
     two.stop().await;
+}
+
+async fn role(gateway: &Gateway, wanted: &str) {
+    let wait = async {
+        while gateway.history_detail("projector-0").as_deref() != Some(wanted) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect(wanted);
+}
+
+/// One gateway writes the history of a shard, the other one takes over when that is gone, and nothing comes twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_projector_writes_and_another_takes_over() {
+    let server = PostgresServer::shared();
+    let url = server.database();
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = shared(&url);
+    config.journal.snapshot_every_entries = 20;
+    let one = Gateway::start(config.clone(), dir.path()).await;
+    role(&one, "writing").await;
+    let two = Gateway::start(config.clone(), dir.path()).await;
+    role(&two, "standby").await;
+    let mut leader = Leader::elect(&two, 1, START).await;
+    let commands = commands(46, 1_600);
+    leader.apply(&commands[..800]).await;
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2";
+    assert_eq!(server.sql(&url, held), "1");
+
+    // The server ends the session, as it does when the process is gone: the lock is for whoever comes first, and the
+    // other one waits.
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2";
+    server.sql(&url, end);
+    leader.apply(&commands[800..1_200]).await;
+    one.component("history", Condition::Ok).await;
+    one.stop().await;
+    role(&two, "writing").await;
+    leader.apply(&commands[1_200..]).await;
+    assert_eq!(server.sql(&url, held), "1");
+    two.stop().await;
+    assert_verified(&config, dir.path(), leader.tail.seq.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

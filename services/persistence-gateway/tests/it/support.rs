@@ -84,6 +84,12 @@ impl Gateway {
         HistoryServiceClient::new(self.channel.clone())
     }
 
+    /// A detail of the history's component.
+    pub(crate) fn history_detail(&self, key: &str) -> Option<String> {
+        let snapshot = self.context.components.snapshot();
+        snapshot.components.iter().find(|component| component.name == "history")?.details.get(key).cloned()
+    }
+
     /// Waits until a component is in a condition.
     pub(crate) async fn component(&self, name: &str, wanted: service_kit::Condition) {
         let mut changes = self.context.components.changes();
