@@ -14,7 +14,7 @@ impl World {
         // Most of what happens happens to the leader.
         let leader = self.store.leader().and_then(|epoch| usize::try_from((epoch.owner.0 - 1) % 100).ok());
         let victim = leader.map(Node::Engine).filter(|_| !self.net.thousandths(300)).unwrap_or(engine);
-        match self.net.between(0, 20) {
+        match self.net.between(0, 21) {
             0..3 => self.kill(victim, short),
             3..5 => self.stop(self.number_of(victim)),
             5..7 => self.pause(victim, long),
@@ -34,6 +34,10 @@ impl World {
             }
             17 => self.journal_away(short),
             18 => self.force(),
+            19 if self.net.thousandths(200) => {
+                self.net.note(format_args!("etcd loses its memory"));
+                self.store.forget();
+            }
             _ => self.weather(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use journal_core::acceptor::{Acceptor, ClientId, Effect, Input, PersistError, Reply};
 use journal_core::{AppendReply, Control, FenceReply, Tail, Unit};
-use types::{Epoch, Seq};
+use types::Epoch;
 
 use super::SHARD;
 use super::engine::Around;
@@ -239,7 +239,7 @@ impl Gateway {
             Reply::Fence(FenceReply::Granted(granted)) => {
                 around.observer.grant(granted.epoch, granted.last, around.journal);
             }
-            Reply::Append(AppendReply::Ok(ok)) => around.observer.appended(Seq(ok.match_seq.0), around.journal),
+            Reply::Append(AppendReply::Ok(ok)) => around.observer.appended(ok.epoch, ok.match_seq, around.journal),
             Reply::Append(AppendReply::Refused { .. }) => around.observer.refused += 1,
             Reply::Fence(_) | Reply::Append(_) => {}
         }

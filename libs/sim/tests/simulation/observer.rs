@@ -70,8 +70,10 @@ impl Observer {
         assert!(newer || journal.tail() == last, "I3: the grant of {} tells {last:?}, not the end", epoch.number);
     }
 
-    /// I4, I8: what is acknowledged is durable.
-    pub(crate) fn appended(&self, matched: Seq, journal: &Journal) {
+    /// I2, I4: only the promised epoch is acknowledged, and only what is durable.
+    pub(crate) fn appended(&self, epoch: Epoch, matched: Seq, journal: &Journal) {
+        let promised = journal.control.promised;
+        assert_eq!(epoch, promised, "I2: epoch {} is acknowledged, {} is promised", epoch.number, promised.number);
         assert!(matched <= journal.tail().seq, "I4: {matched} is acknowledged, {} is durable", journal.tail().seq);
     }
 

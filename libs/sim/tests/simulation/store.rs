@@ -60,6 +60,12 @@ impl Store {
         }
     }
 
+    /// etcd was restored from a backup of its first day: numbers are given out again.
+    pub(crate) fn forget(&mut self) {
+        let next_lease = self.next_lease;
+        *self = Self { next_lease, away: self.away, revision: self.revision + 1, ..Self::new() };
+    }
+
     pub(crate) fn leader(&self) -> Option<Epoch> {
         let holder = self.holder.as_ref().filter(|holder| !holder.ended)?;
         let lease = self.leases.get(&holder.epoch.owner)?;
