@@ -7,10 +7,10 @@ use journal_core::VoterConfig;
 use journal_core::placement::{Effect, Input, Placement, Timing, Verdict};
 use types::{Epoch, Incarnation};
 
+use super::SHARD;
 use super::engine::Around;
 use super::message::{Change, Message};
 use super::net::{MS, Micros, Net, Node, SECOND, Timer};
-use super::{GATEWAYS, SHARD};
 
 /// How long gateways may take to say whether they hear a leader.
 const ANSWER_LIMIT: Micros = 300 * MS;
@@ -169,7 +169,7 @@ impl Coordinator {
                 if let Some((_, inquiry)) = self.inquiry.as_mut().filter(|(asked, _)| *asked == number) {
                     inquiry.answers += 1;
                     inquiry.alive |= alive;
-                    if inquiry.answers == GATEWAYS
+                    if inquiry.answers == around.net.gateways
                         && let Some((_, inquiry)) = self.inquiry.take()
                     {
                         self.judge(&inquiry, around);
@@ -205,7 +205,7 @@ impl Coordinator {
                     let (number, run) = (self.numbers, self.run);
                     let until = around.net.now + ANSWER_LIMIT;
                     self.inquiry = Some((number, Inquiry { epoch, answers: 0, alive: false, until }));
-                    for gateway in 0..GATEWAYS {
+                    for gateway in 0..around.net.gateways {
                         let question = Message::LeaderSeen { number, run, epoch };
                         around.net.send(self.node(), Node::Gateway(gateway), None, question);
                     }

@@ -15,7 +15,7 @@ use super::message::{Command, Message};
 use super::net::{MS, Micros, Net, Node, SECOND, Timer};
 use super::observer::{Journal, Observer};
 use super::state::{State, encode};
-use super::{COORDINATORS, GATEWAYS, SHARD};
+use super::{COORDINATORS, SHARD};
 
 const VOTER: VoterId = VoterId(0);
 /// Silence on a stream after which the other end counts as gone: the keepalive.
@@ -83,7 +83,10 @@ impl Engine {
             state: State::default(),
             applied: Tail::default(),
             log_time: Timestamp(0),
-            way: net.chance.random_range(0..GATEWAYS),
+            way: {
+                let gateways = net.gateways;
+                net.chance.random_range(0..gateways)
+            },
             stream: 0,
             heard: now,
             fence_unanswered: false,
@@ -125,8 +128,8 @@ impl Engine {
         self.proposer.is_open()
     }
 
-    pub(crate) const fn applied(&self) -> (Seq, &State) {
-        (self.applied.seq, &self.state)
+    pub(crate) const fn applied(&self) -> Seq {
+        self.applied.seq
     }
 
     fn number(&mut self) -> u64 {
@@ -161,7 +164,7 @@ impl Engine {
             && now > since + 500 * MS
         {
             self.read(Vec::new(), around);
-            self.way = (self.way + 1) % GATEWAYS;
+            self.way = (self.way + 1) % around.net.gateways;
         }
         self.signs(around);
         self.follow(around);
@@ -232,7 +235,7 @@ impl Engine {
     fn close(&mut self, around: &mut Around<'_>) {
         around.net.note(format_args!("{} gives stream {} up", self.name(), self.stream));
         self.stream = 0;
-        self.way = (self.way + 1) % GATEWAYS;
+        self.way = (self.way + 1) % around.net.gateways;
         self.propose(proposer::Input::StreamClosed { voter: VOTER }, around);
     }
 
@@ -386,7 +389,7 @@ impl Engine {
             match effect {
                 proposer::Effect::Fence { request, .. } => {
                     if self.fence_unanswered {
-                        self.way = (self.way + 1) % GATEWAYS;
+                        self.way = (self.way + 1) % around.net.gateways;
                     }
                     self.fence_unanswered = true;
                     around.net.send(self.node(), self.gateway(), None, Message::Fence { request });

@@ -2,7 +2,7 @@
 
 use super::net::{Event, MS, Micros, Node, SECOND, Timer, Weather};
 use super::world::World;
-use super::{COORDINATORS, ENGINES, GATEWAYS};
+use super::{COORDINATORS, ENGINES};
 
 impl World {
     pub(crate) fn fault(&mut self) {
@@ -10,7 +10,7 @@ impl World {
         let long = self.net.between(200 * MS, 8 * SECOND);
         let engine = Node::Engine(self.one_of(ENGINES));
         let coordinator = Node::Coordinator(self.one_of(COORDINATORS));
-        let gateway = Node::Gateway(self.one_of(GATEWAYS));
+        let gateway = Node::Gateway(self.one_of(self.net.gateways));
         // Most of what happens happens to the leader.
         let leader = self.store.leader().and_then(|epoch| usize::try_from((epoch.owner.0 - 1) % 100).ok());
         let victim = leader.map(Node::Engine).filter(|_| !self.net.thousandths(300)).unwrap_or(engine);
@@ -32,7 +32,7 @@ impl World {
                 self.net.note(format_args!("etcd elects another leader"));
                 self.store.refill(now);
             }
-            17 => self.journal_away(short),
+            17 if self.journal.shared => self.journal_away(short),
             18 => self.force(),
             19 if self.net.thousandths(200) => {
                 self.net.note(format_args!("etcd loses its memory"));
@@ -64,7 +64,7 @@ impl World {
 
     /// An engine is cut off from all gateways.
     fn isolate(&mut self, engine: Node, pause: Micros) {
-        for gateway in 0..GATEWAYS {
+        for gateway in 0..self.net.gateways {
             self.part(engine, Node::Gateway(gateway), pause);
         }
     }

@@ -52,7 +52,8 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn new(number: usize, run: u64, journal: &Journal) -> Self {
-        let acceptor = Acceptor::new(SHARD, "gateway", journal.recover()).sharing();
+        let acceptor = Acceptor::new(SHARD, "gateway", journal.recover());
+        let acceptor = if journal.shared { acceptor.sharing() } else { acceptor };
         Self {
             number,
             run,
@@ -134,7 +135,7 @@ impl Gateway {
     pub(crate) fn tick(&mut self, around: &mut Around<'_>) {
         let journal = &around.journal;
         let news = journal.control.promised != self.acceptor.promised() || journal.tail() != self.acceptor.tail();
-        if self.asking.is_none() && !journal.away && (news || self.broken) {
+        if journal.shared && self.asking.is_none() && !journal.away && (news || self.broken) {
             self.broken = false;
             self.known = journal.tail();
             self.step(Input::Reloaded(around.journal.recover()), around);
@@ -180,7 +181,8 @@ impl Gateway {
                 return Ok(());
             }
         };
-        if epoch.number < promised.number || (epoch.number == promised.number && epoch != promised) {
+        if journal.shared && (epoch.number < promised.number || (epoch.number == promised.number && epoch != promised))
+        {
             return fenced;
         }
         if self.known != journal.tail() {
@@ -223,7 +225,10 @@ impl Gateway {
                 Effect::Reply { client, reply } => self.reply(client, reply, around),
                 Effect::Committed { seq } => assert!(seq <= around.journal.tail().seq, "I10: {seq} is not durable"),
                 Effect::Reload => self.reload(around),
-                Effect::Quarantine { .. } => self.broken = true,
+                Effect::Quarantine { reason } => {
+                    assert!(around.journal.shared, "the voter gives up: {reason}");
+                    self.broken = true;
+                }
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Three engines, two coordinators, two gateways of one journal, etcd and clients in one thread: the real cores of
-//! leadership, placement, leader and voter, with a seed that decides everything that happens between them.
+//! Three engines, two coordinators, two gateways of one database or one with a disk of its own, etcd and clients in one
+//! thread: the real cores of leadership, placement, leader and voter, with a seed that decides all that happens.
 //!
 //! One seed is one run. A failing test names it; `HIVE_SEED=n cargo nextest run -p sim --test simulation one_seed`
 //! runs that one alone and prints what happened. `HIVE_SEEDS=n` sets how many runs a whole test makes.
@@ -28,7 +28,6 @@ use world::World;
 const SHARD: ShardId = ShardId(0);
 const ENGINES: usize = 3;
 const COORDINATORS: usize = 2;
-const GATEWAYS: usize = 2;
 const CLIENTS: usize = 3;
 
 fn number(name: &str) -> Option<u64> {

@@ -74,6 +74,8 @@ pub(crate) struct Net {
     pub(crate) now: Micros,
     pub(crate) chance: ChaCha8Rng,
     pub(crate) weather: Weather,
+    /// Gateways there are: several of a shared journal, or one with a disk of its own.
+    pub(crate) gateways: usize,
     queue: BTreeMap<(Micros, u64), Event>,
     next: u64,
     cuts: BTreeSet<(Node, Node)>,
@@ -90,6 +92,7 @@ impl Net {
             now: 0,
             chance: ChaCha8Rng::seed_from_u64(seed),
             weather: Weather::default(),
+            gateways: if seed.is_multiple_of(3) { 1 } else { 2 },
             queue: BTreeMap::new(),
             next: 0,
             cuts: BTreeSet::new(),

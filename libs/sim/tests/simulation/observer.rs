@@ -7,8 +7,11 @@ use types::{Epoch, LogId, Seq};
 
 use super::message::{Command, Outcome};
 
-/// The database behind all gateways.
+/// The database behind all gateways, or the disk of the only one.
 pub(crate) struct Journal {
+    /// Whether it is a database, which compares the epoch and the end of the log in the transaction that writes. A disk
+    /// takes what it is given: there the acceptor alone decides.
+    pub(crate) shared: bool,
     pub(crate) control: Control,
     pub(crate) entries: Vec<Entry>,
     /// While set, nobody reads or writes.
@@ -29,9 +32,9 @@ pub(crate) struct Observer {
 }
 
 impl Journal {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(shared: bool) -> Self {
         let control = Control { log_id: LogId(7), disk_id: 100, ..Control::default() };
-        Self { control, entries: Vec::new(), away: false }
+        Self { shared, control, entries: Vec::new(), away: false }
     }
 
     pub(crate) fn tail(&self) -> Tail {

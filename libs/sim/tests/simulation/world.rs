@@ -8,7 +8,7 @@ use super::message::{Change, Message};
 use super::net::{Event, MS, Micros, Net, Node, SECOND, Timer};
 use super::observer::{Journal, Observer};
 use super::store::Store;
-use super::{CLIENTS, COORDINATORS, ENGINES, GATEWAYS};
+use super::{CLIENTS, COORDINATORS, ENGINES};
 
 /// How long things go wrong.
 pub(crate) const TROUBLE: Micros = 15 * SECOND;
@@ -60,9 +60,9 @@ macro_rules! around {
 impl World {
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let mut net = Net::new(seed, traced);
-        let journal = Journal::new();
+        let journal = Journal::new(net.gateways > 1);
         let engines = (0..ENGINES).map(|number| Slot::new(Engine::new(number, 1, &mut net))).collect();
-        let gateways = (0..GATEWAYS).map(|number| Slot::new(Gateway::new(number, 1, &journal))).collect();
+        let gateways = (0..net.gateways).map(|number| Slot::new(Gateway::new(number, 1, &journal))).collect();
         let coordinators = (0..COORDINATORS).map(|number| Slot::new(Coordinator::new(number, 1))).collect();
         let clients = (0..CLIENTS).map(Client::new).collect();
         let (observer, store) = (Observer::default(), Store::new());
@@ -96,7 +96,9 @@ impl World {
         self.observer.verify(&self.journal);
         let end = self.journal.tail().seq;
         for slot in &self.engines {
-            let (applied, _) = slot.process.as_ref().expect("all run").applied();
+            let engine = slot.process.as_ref().expect("all run, and have ended if they were asked to");
+            assert!(!engine.stopping, "an engine that was asked to stop does not");
+            let applied = engine.applied();
             assert!(applied == end, "an engine has applied up to {applied}, the log ends at {end}");
         }
         let leaders = self.engines.iter().filter(|slot| slot.process.as_ref().is_some_and(Engine::leads)).count();
@@ -371,7 +373,7 @@ impl World {
             self.store.refill(self.net.now);
         }
         let nodes = (0..ENGINES).map(Node::Engine).chain((0..COORDINATORS).map(Node::Coordinator));
-        let nodes: Vec<Node> = nodes.chain((0..GATEWAYS).map(Node::Gateway)).collect();
+        let nodes: Vec<Node> = nodes.chain((0..self.net.gateways).map(Node::Gateway)).collect();
         for node in nodes {
             let (run, paused) = match node {
                 Node::Engine(at) => (self.engines[at].run, self.engines[at].paused),
