@@ -209,7 +209,13 @@ async fn coordinators_are_put_together_and_one_that_is_silent_is_listed() {
             journal_reachable: true,
             ..Default::default()
         };
-        consensus::EngineStatus { engine: Some(engine), connected: true, silent_ms, shards: vec![beat], ..Default::default() }
+        consensus::EngineStatus {
+            engine: Some(engine),
+            connected: true,
+            silent_ms,
+            shards: vec![beat],
+            ..Default::default()
+        }
     };
     let cut_off = consensus::GetConsensusStatusResponse {
         coordinator: "cut off".to_owned(),

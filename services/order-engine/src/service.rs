@@ -118,7 +118,7 @@ pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<
         standings.push(standing);
     }
     let Shared { config, engine, coordinators, changed, health, closing, .. } = shared;
-    let doors = Shards::new(doors, &config, &engine);
+    let doors = Shards::new(doors, &config, &engine, Arc::clone(&changed));
     Ok(OrderEngine {
         orders: Orders::new(doors.clone(), config.session_unanswered_max as usize, deps.history),
         market_data: MarketData::new(doors.clone()),

@@ -6,8 +6,9 @@
 use service_kit::request_id;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tonic::metadata::AsciiMetadataKey;
 use tonic::{Request, Response, Status};
 use types::ShardId;
@@ -25,11 +26,23 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that are kept. Engines that are gone leave theirs behind; with so many, all are made anew.
 const CHANNELS_MAX: usize = 64;
 
+/// After a leader did not answer, a coordinator is asked who leads now; at most so often, however many requests fail.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Connections to the other engines, by address.
 #[derive(Debug)]
 pub(super) struct Engines {
     channels: Mutex<HashMap<String, Channel>>,
     timeout: Duration,
+    doubts: Arc<Doubts>,
+}
+
+/// That somebody named as the leader may not lead.
+#[derive(Debug)]
+struct Doubts {
+    /// Has a coordinator asked.
+    session: Arc<Notify>,
+    told: Mutex<Option<Instant>>,
 }
 
 /// The way to the engine that leads a shard.
@@ -37,12 +50,15 @@ pub(super) struct Way {
     shard: ShardId,
     channel: Channel,
     timeout: Duration,
+    doubts: Arc<Doubts>,
 }
 
 impl Engines {
-    /// `answer_timeout` is how long an engine lets a command wait.
-    pub(super) fn new(answer_timeout: Duration) -> Self {
-        Self { channels: Mutex::default(), timeout: answer_timeout + WAY }
+    /// `answer_timeout` is how long an engine lets a command wait; whoever waits for `session` tells a coordinator that
+    /// this engine lives, and hears who leads.
+    pub(super) fn new(answer_timeout: Duration, session: Arc<Notify>) -> Self {
+        let doubts = Arc::new(Doubts { session, told: Mutex::default() });
+        Self { channels: Mutex::default(), timeout: answer_timeout + WAY, doubts }
     }
 
     /// The way to whom the hint names; `None` if its address cannot be used.
@@ -50,14 +66,28 @@ impl Engines {
         // A map is whole whatever happened to whoever held it.
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(&hint.address) {
-            return Some(Way { shard, channel: channel.clone(), timeout: self.timeout });
+            return Some(self.way_over(shard, channel.clone()));
         }
         let channel = connect(&hint.address.parse().ok()?, &ClientOptions::default());
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }
         channels.insert(hint.address.clone(), channel.clone());
-        Some(Way { shard, channel, timeout: self.timeout })
+        Some(self.way_over(shard, channel))
+    }
+
+    fn way_over(&self, shard: ShardId, channel: Channel) -> Way {
+        Way { shard, channel, timeout: self.timeout, doubts: Arc::clone(&self.doubts) }
+    }
+}
+
+impl Doubts {
+    fn tell(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= ASK_AGAIN) {
+            *told = Some(Instant::now());
+            self.session.notify_one();
+        }
     }
 }
 
@@ -78,7 +108,8 @@ impl Way {
     {
         let mut request = self.request(message);
         request.set_timeout(self.timeout);
-        within(self.timeout, call(self.channel, request)).await
+        let answer = within(self.timeout, call(self.channel.clone(), request)).await;
+        answer.inspect_err(|error| self.learn(error))
     }
 
     /// Opens a stream there.
@@ -91,7 +122,15 @@ impl Way {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let request = self.request(message);
-        within(OPEN_TIMEOUT, call(self.channel, request)).await
+        let answer = within(OPEN_TIMEOUT, call(self.channel.clone(), request)).await;
+        answer.inspect_err(|error| self.learn(error))
+    }
+
+    /// It answered with this error. Unless it is about the request, it may not lead any more.
+    pub(super) fn learn(&self, error: &ApiError) {
+        if error.code.retryable() && error.code != ErrorCode::Overloaded {
+            self.doubts.tell();
+        }
     }
 
     fn request<Q>(&self, message: Q) -> Request<Q> {

@@ -86,6 +86,9 @@ impl Task {
             Err(error) => {
                 // It was not sent; the next command has a new session opened.
                 self.session = None;
+                if let Some(way) = self.shards.elsewhere(self.door(), None) {
+                    way.learn(&error);
+                }
                 Err(ApiError::not_ready(format!("the way to the leader was lost: {error}")))
             }
         }
@@ -112,6 +115,7 @@ impl Task {
                 Ok(())
             }
             Err(error) => {
+                way.learn(&error);
                 let error = ApiError::not_ready(format!("{} does not take sessions: {error}", hint.engine));
                 self.failed = Some((Instant::now(), error.clone()));
                 Err(error)

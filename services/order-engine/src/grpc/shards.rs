@@ -8,6 +8,7 @@ use crate::config::Config;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::Notify;
 use types::{OrderId, ShardId, Symbol};
 use wire::convert::Engine;
 use wire::pb::orders::v1::{GetTopologyResponse, InstrumentPlacement, LeaderHint};
@@ -29,12 +30,12 @@ struct Inner {
 
 impl Shards {
     /// `doors` in the order of their shards, at least one.
-    pub(crate) fn new(doors: Vec<Trading>, config: &Config, own: &Engine) -> Self {
+    pub(crate) fn new(doors: Vec<Trading>, config: &Config, own: &Engine, session: Arc<Notify>) -> Self {
         let named = config
             .instruments
             .iter()
             .filter_map(|instrument| Some((Symbol::new(&instrument.symbol).ok()?, ShardId(instrument.shard?))));
-        let engines = Engines::new(config.answer_timeout());
+        let engines = Engines::new(config.answer_timeout(), session);
         Self(Arc::new(Inner { named: named.collect(), doors, own: own.clone(), engines }))
     }
 
