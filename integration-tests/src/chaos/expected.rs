@@ -16,7 +16,7 @@ const EXPECTED: &[(&str, &[Fault])] = &[
     // read are counted as INTERNAL by the gRPC library. A defect of ours is an ERROR besides.
     ("request failed", &[]),
     ("append stream to the journal voter lost", &[]),
-    ("journal voter is silent, reconnecting", &[]),
+    ("Connection could not be recycled", &[RestartPostgres]),
     ("the journal does not answer, no new commands are taken", &[]),
     ("no coordinator takes signs of life, going on and reconnecting", &[]),
     ("cannot become leader yet, trying again", &[]),

@@ -89,6 +89,20 @@ pub struct ClientOptions {
     pub timeout: Option<Duration>,
 }
 
+impl ClientOptions {
+    /// For processes of one cluster, each of which has another one to turn to: a peer that is cut off or stopped is
+    /// noticed within three seconds, whether or not anybody waits for an answer.
+    #[must_use]
+    pub const fn to_a_peer() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            keepalive_interval: Duration::from_secs(1),
+            keepalive_timeout: Duration::from_secs(2),
+            timeout: None,
+        }
+    }
+}
+
 impl Default for ClientOptions {
     /// Two seconds to connect, keepalive as servers have it, no deadline for all calls.
     fn default() -> Self {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -77,6 +78,9 @@ impl BuildError {
         }
     }
 }
+
+/// How long the start of a gateway with an empty journal waits for the history to say that it was not always empty.
+const HISTORY_ANSWER: Duration = Duration::from_secs(5);
 
 /// A gateway, ready to run.
 #[derive(Debug)]
@@ -185,8 +189,7 @@ fn watch(config: &Config) -> Result<Option<Watch>, BuildError> {
 }
 
 /// An empty journal beside a history that goes on from another log: a disk that was not mounted, a directory that was
-/// removed. Only a history in a file is asked, since a database that is away must not hold up a start; one that cannot
-/// be read says nothing.
+/// removed. A history that cannot be read says nothing, and a database that is away holds up a start for a moment only.
 async fn refuse_a_lost_journal(
     config: &Config,
     data_dir: &Path,
@@ -194,11 +197,12 @@ async fn refuse_a_lost_journal(
     recovered: &Recovered,
     reader: &HistoryReader,
 ) -> Result<(), BuildError> {
-    let in_file = config.history.database == HistoryDatabase::Sqlite && sqlite_path(config, data_dir).exists();
-    if recovered.tail.seq != Seq(0) || !in_file {
+    let exists = config.history.database == HistoryDatabase::Postgres || sqlite_path(config, data_dir).exists();
+    if recovered.tail.seq != Seq(0) || !exists {
         return Ok(());
     }
-    let cursors = reader.cursors().await.unwrap_or_default();
+    let cursors = tokio::time::timeout(HISTORY_ANSWER, reader.cursors()).await;
+    let cursors = cursors.map(Result::unwrap_or_default).unwrap_or_default();
     match cursors.into_iter().find(|(of, _)| *of == shard) {
         Some((_, cursor)) if cursor.seq > Seq(0) => {
             Err(BuildError::JournalMissing { shard, log_id: cursor.log_id, seq: cursor.seq })

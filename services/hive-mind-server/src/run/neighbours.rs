@@ -42,7 +42,7 @@ impl Neighbours {
             let peers =
                 peers.texts().zip(peers.read("peers")?).filter(|(text, _)| !itself.iter().any(|own| own == text));
             let connected =
-                peers.map(|(text, address)| (text.to_owned(), connect(&address, &ClientOptions::default())));
+                peers.map(|(text, address)| (text.to_owned(), connect(&address, &ClientOptions::to_a_peer())));
             Ok(Ways { own, peers: connected.collect() })
         };
         let mut gateways = ways(Role::PersistenceGateway, &config.peers.persistence_gateway)?;

@@ -165,7 +165,7 @@ impl Link {
     /// when to begin again.
     fn lost(&mut self, status: &Status) -> Option<JournalEvent> {
         if self.failures == 0 {
-            tracing::warn!(voter = self.voter.0, %status, "append stream to the journal lost, reconnecting");
+            tracing::warn!(voter = self.voter.0, %status, "append stream to the journal voter lost, reconnecting");
         } else {
             tracing::debug!(voter = self.voter.0, %status, failures = self.failures, "journal not reached");
         }

@@ -121,7 +121,7 @@ impl Term<'_> {
             entries,
             commit: self.matched.seq,
             head_trim: Seq(0),
-            sent_us: 0,
+            round: 0,
         };
         let request = convert::append_request_to_pb(request);
         self.stream.as_ref().is_some_and(|(requests, _)| requests.try_send(request).is_ok())

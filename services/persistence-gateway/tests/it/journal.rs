@@ -191,3 +191,24 @@ async fn damage_stops_the_start_with_its_own_exit_code() {
     assert_eq!(error.exit_code(), persistence_gateway::EXIT_JOURNAL_DAMAGED, "{error}");
     assert!(error.to_string().contains("corrupt"), "{error}");
 }
+
+/// A disk that was not mounted, say: what was acknowledged must not be forgotten.
+#[tokio::test]
+async fn an_empty_journal_beside_a_history_stops_the_start() {
+    let url = journal_store::testing::PostgresServer::shared().database();
+    for server in [false, true] {
+        let config = if server { crate::support::with_postgres(url.clone()) } else { config() };
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = Gateway::start(config.clone(), dir.path()).await;
+        let mut leader = Leader::elect(&gateway, 1, START).await;
+        leader.apply(&commands(7, 80)).await;
+        gateway.stop().await;
+        let context = service_kit::NodeContext::new("g0", Vec::new(), dir.path());
+        drop(persistence_gateway::build(config.clone(), &context).await.unwrap());
+
+        std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
+        let error = persistence_gateway::build(config, &context).await.unwrap_err();
+        assert_eq!(error.exit_code(), persistence_gateway::EXIT_JOURNAL_DAMAGED, "{error}");
+        assert!(error.to_string().contains("is empty, but the history"), "{error}");
+    }
+}
