@@ -223,7 +223,7 @@ enum Phase {
     Idle,
     /// Waiting for grants.
     Fencing,
-    /// A log is chosen, its last entry is being read for its timestamp.
+    /// A log is chosen, its last entries are being read, for their time and for what the engine lacks.
     Anchoring,
     /// The first entry of the epoch is on its way.
     Opening,
@@ -262,6 +262,10 @@ pub struct Proposer {
     ring: Ring,
     /// Entries handed over during the replay, readable until the next step.
     handed: Vec<Entry>,
+    /// What the engine lacks of the chosen log, read before the epoch began.
+    read_ahead: Vec<Entry>,
+    /// Whether that is too much to be read at once.
+    anchor_alone: bool,
     /// End of this leader's log.
     last: Tail,
     last_timestamp: Timestamp,
@@ -298,6 +302,8 @@ impl Proposer {
             epochs: Vec::new(),
             ring: Ring::default(),
             handed: Vec::new(),
+            read_ahead: Vec::new(),
+            anchor_alone: false,
             last: Tail::default(),
             last_timestamp: Timestamp(0),
             commit: Seq(0),
@@ -430,6 +436,8 @@ impl Proposer {
         self.phase = Phase::Idle;
         self.fetch = None;
         self.reads = Reads::default();
+        self.read_ahead = Vec::new();
+        self.anchor_alone = false;
         for peer in &mut self.peers {
             *peer = Peer::new(peer.id);
         }

@@ -175,8 +175,8 @@ impl Proposer {
         self.last = best.last;
         self.epochs = best.epochs;
         out.push(Effect::Adopted { tail: best.last });
-        // Only a log that is all in a snapshot can end without an entry to read; then the state knows the log time.
-        if best.last.seq == best.base.seq {
+        // A state that is all of the log knows the log time; and what ends with a snapshot has no entry to read.
+        if best.last.seq == best.base.seq || best.last.seq == self.applied.seq {
             self.begin_epoch(out);
         } else {
             self.phase = Phase::Anchoring;
@@ -200,7 +200,7 @@ impl Proposer {
             return;
         }
         let (what, from, to) = match self.phase {
-            Phase::Anchoring => (Fetching::Anchor, self.adopted.seq, self.adopted.seq),
+            Phase::Anchoring => (Fetching::Anchor, self.anchor_from(), self.adopted.seq),
             Phase::Replaying => (Fetching::Replay, self.applied.seq.next(), self.adopted.seq),
             Phase::Opening | Phase::Open => match self.wanted_fill() {
                 Some((voter, from, to)) => (Fetching::Fill(voter), from, to),
@@ -228,7 +228,7 @@ impl Proposer {
     pub(super) fn fetched(&mut self, entries: Vec<Entry>, out: &mut Vec<Effect>) {
         let Some(what) = self.fetch.take() else { return };
         let taken = match what {
-            Fetching::Anchor => self.anchored(&entries, out),
+            Fetching::Anchor => self.anchored(entries, out),
             Fetching::Replay => self.replayed(entries, out),
             Fetching::Fill(voter) => self.filled(voter, entries, out),
         };
@@ -240,11 +240,31 @@ impl Proposer {
         }
     }
 
-    fn anchored(&mut self, entries: &[Entry], out: &mut Vec<Effect>) -> bool {
-        let Some(entry) = entries.first().filter(|entry| entry.tail() == self.adopted && entry.verify()) else {
+    /// What is read before the epoch begins: all that the engine lacks if that is not much, so that it need not be read
+    /// after; else the last entry alone.
+    const fn anchor_from(&self) -> Seq {
+        let lacks = self.adopted.seq.0 - self.applied.seq.0;
+        if lacks <= FETCH_ENTRIES && !self.anchor_alone { self.applied.seq.next() } else { self.adopted.seq }
+    }
+
+    fn anchored(&mut self, entries: Vec<Entry>, out: &mut Vec<Effect>) -> bool {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return false };
+        let follows = first.seq == self.applied.seq.next();
+        if first.seq == Seq(0) || !consecutive(&entries, Seq(first.seq.0 - 1), self.log_id) {
             return false;
-        };
-        self.last_timestamp = self.last_timestamp.max(entry.timestamp);
+        }
+        if follows && first.prev_chain != self.applied.chain {
+            self.halt(HaltReason::StateOffLog { at: self.applied.seq }, out);
+            return false;
+        }
+        if last.tail() != self.adopted {
+            // Perhaps it was too much for one answer.
+            return last.seq < self.adopted.seq && !std::mem::replace(&mut self.anchor_alone, true);
+        }
+        self.last_timestamp = self.last_timestamp.max(last.timestamp);
+        if follows {
+            self.read_ahead = entries;
+        }
         self.begin_epoch(out);
         true
     }
@@ -252,6 +272,11 @@ impl Proposer {
     /// The epoch has begun on a majority: everything before it is final and goes to the engine.
     pub(super) fn begin_replay(&mut self, out: &mut Vec<Effect>) {
         self.phase = Phase::Replaying;
+        if !self.read_ahead.is_empty() {
+            self.applied = self.adopted;
+            self.handed = std::mem::take(&mut self.read_ahead);
+            out.push(Effect::Committed { seq: self.adopted.seq });
+        }
         if self.applied.seq == self.adopted.seq { self.open(out) } else { self.start_fetch(out) }
     }
 

@@ -153,10 +153,31 @@ fn what_was_not_applied_is_handed_over_before_it_opens() {
         1,
         "let a = 1 1 1 1
          elect 2 applied a 1 => v0 fence 2
-         grant v0 a commit 2 => adopted 4; v0 fetch 4..4
-         fetched a 4..4 => v0 open
+         grant v0 a commit 2 => adopted 4; v0 fetch 2..4
+         fetched a 2..4 => v0 open
          opened v0 => v0 append 5..4 commit 0
          # I9: that the old entries match commits nothing
+         ok v0 4 => v0 append 5..5 commit 0
+         ok v0 5 => committed 4; committed 5; opened",
+    );
+}
+
+#[test]
+fn who_lacks_nothing_reads_nothing_and_who_lacks_too_much_reads_after_the_epoch_has_begun() {
+    check(
+        1,
+        "let a = 1 1 1 1
+         elect 2 applied a 4 => v0 fence 2
+         grant v0 a => adopted 4; v0 open",
+    );
+    check(
+        1,
+        "let a = 1 1 1 1
+         elect 2 applied a 1 => v0 fence 2
+         grant v0 a commit 2 => adopted 4; v0 fetch 2..4
+         fetched a 2..3 => v0 fetch 4..4
+         fetched a 4..4 => v0 open
+         opened v0 => v0 append 5..4 commit 0
          ok v0 4 => v0 append 5..5 commit 0
          ok v0 5 => v0 fetch 2..4
          fetched a 2..3 => committed 3; v0 fetch 4..4
@@ -170,7 +191,7 @@ fn a_failed_fetch_is_tried_again() {
         1,
         "let a = 1 1
          let other = 1 1x
-         elect 2 applied a 2 => v0 fence 2
+         elect 2 applied a 1 => v0 fence 2
          grant v0 a => adopted 2; v0 fetch 2..2
          fetched a 1..0 =>
          tick => v0 fetch 2..2
@@ -250,8 +271,8 @@ fn the_log_of_the_newest_epoch_is_adopted_not_the_longest() {
          let newer = 1 1 2
          elect 3 applied newer 1 => v0 fence 3; v1 fence 3; v2 fence 3
          grant v0 long commit 1 =>
-         grant v1 newer => adopted 3; v1 fetch 3..3
-         fetched newer 3..3 => v0 open; v1 open; v2 open
+         grant v1 newer => adopted 3; v1 fetch 2..3
+         fetched newer 2..3 => v0 open; v1 open; v2 open
          # where the other log may have parted is known from its epochs
          opened v0 => v1 fetch 3..3
          fetched newer 3..3 => v0 append 3..2 commit 0
@@ -259,7 +280,7 @@ fn the_log_of_the_newest_epoch_is_adopted_not_the_longest() {
          opened v1 => v1 append 4..3 commit 0
          ok v1 3 => v1 append 4..4 commit 0
          ok v1 4 =>
-         ok v0 4 => v0 fetch 2..3",
+         ok v0 4 => committed 3; committed 4; opened",
     );
 }
 
@@ -313,8 +334,7 @@ fn common_ground_is_found_from_epochs_then_step_by_step() {
          let theirs = 1 1 1x 2 2
          elect 4 applied mine 5 => v0 fence 4; v1 fence 4; v2 fence 4
          grant v0 mine =>
-         grant v1 mine => adopted 5; v0 fetch 5..5
-         fetched mine 5..5 => v0 open; v1 open; v2 open
+         grant v1 mine => adopted 5; v0 open; v1 open; v2 open
          opened v2 => v2 append 6..5 commit 0
          mismatch v2 theirs => v0 fetch 4..5
          fetched mine 4..5 => v2 append 4..3 commit 0
@@ -374,11 +394,20 @@ fn what_must_not_be_built_upon_halts() {
          let b = 1 1x
          elect 2 applied b 2 => v0 fence 2
          grant v0 a => adopted 3; v0 fetch 3..3
-         fetched a 3..3 => v0 open
-         opened v0 => v0 append 4..3 commit 0
-         ok v0 3 => v0 append 4..4 commit 0
-         ok v0 4 => v0 fetch 3..3
          fetched a 3..3 => halt StateOffLog",
+    );
+    check(
+        1,
+        "let a = 1 1 1 1
+         let b = 1 1x
+         elect 2 applied b 2 => v0 fence 2
+         grant v0 a => adopted 4; v0 fetch 3..4
+         # only the end of it
+         fetched a 4..4 => v0 open
+         opened v0 => v0 append 5..4 commit 0
+         ok v0 4 => v0 append 5..5 commit 0
+         ok v0 5 => v0 fetch 3..4
+         fetched a 3..4 => halt StateOffLog",
     );
     check(1, &format!("{OPEN_ALONE}\n retired v0 => halt OtherHistory"));
 }
