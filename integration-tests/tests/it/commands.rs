@@ -138,3 +138,49 @@ fn a_role_without_its_peers_is_a_wrong_configuration() -> Result<()> {
     assert!(said.err.contains("shards is 2000, allowed are 1 to 1024"), "{}", said.err);
     Ok(())
 }
+
+/// R54, R55: with one engine an election is refused and changes nothing; a restart of the subsystem keeps process,
+/// leader and term; a node that is gone is not a wrong command line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_order_elections() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
+    let (data, target) = (node.data(), format!("http://{}", node.grpc));
+    let data = data.to_str().unwrap();
+    let consensus = |arguments: &[&str]| {
+        let mut all = vec!["admin", "consensus"];
+        all.extend(arguments);
+        hive(directory.path(), &all)
+    };
+    let leader = |said: &Said| json(said)["leaders"][0]["term"].as_u64();
+    let before = leader(&consensus(&["status", "--data-dir", data, "--output", "json"])?);
+    assert!(before.is_some());
+
+    let refused = consensus(&["force-election", "--target", &target, "--reason", "drill", "--output", "json"])?;
+    assert_eq!(refused.code, 5, "{}{}", refused.out, refused.err);
+    let error: Value = serde_json::from_str(&refused.out)?;
+    assert_eq!(error["error"]["code"], "PRECONDITION_FAILED", "{error}");
+    assert_eq!(consensus(&["drain", "hive-mind-0", "--target", &target])?.code, 5, "it is the only engine");
+
+    let restarted = json(&consensus(&["restart", "--target", &target, "--output", "json"])?);
+    assert_eq!(restarted["pid"].as_u64(), Some(node.pid().into()));
+    assert_eq!(leader(&consensus(&["status", "--target", &target, "--output", "json"])?), before);
+
+    let order = ["pause", "--target", &target, "--request-id", "night", "--actor", "ann", "--reason", "patching"];
+    assert_eq!(consensus(&order)?.code, 0);
+    let again = consensus(&order)?;
+    assert!(again.code == 0 && again.out.contains("elections are paused"), "{}", again.out);
+    let view = integration_tests::http::get(&node.admin, "/health/consensus").await?;
+    let view: Value = serde_json::from_str(&view.body)?;
+    assert_eq!((&view["policy"]["actor"], &view["policy"]["reason"]), (&"ann".into(), &"patching".into()), "{view}");
+    assert_eq!(consensus(&["resume", "--target", &target])?.code, 0);
+    let log = node.log();
+    let audited: Vec<&str> = log.lines().filter(|line| line.contains("\"audit\"")).collect();
+    assert_eq!(audited.iter().filter(|line| line.contains("\"operation\":\"pause\"")).count(), 1, "{audited:?}");
+    assert!(audited.iter().any(|line| line.contains("force-election") && line.contains("drill")), "{audited:?}");
+
+    assert!(node.terminate().await?.success());
+    assert_eq!(consensus(&["status", "--target", &target])?.code, 6);
+    assert_eq!(consensus(&["force-election", "--shard", "x"])?.code, 2);
+    Ok(())
+}

@@ -51,6 +51,17 @@ impl Placement {
     /// [`Denial`]: the reason.
     pub fn may_acquire(&self, shard: ShardId, engine: Incarnation, name: &str) -> Result<(), Denial> {
         let stored = self.stored.as_ref().ok_or(Denial::StoreAway)?;
+        self.allowed(stored, shard, engine, name, || self.assignment(stored, Some((engine, name))).remove(&shard))
+    }
+
+    fn allowed(
+        &self,
+        stored: &Stored,
+        shard: ShardId,
+        engine: Incarnation,
+        name: &str,
+        meant: impl FnOnce() -> Option<Candidate>,
+    ) -> Result<(), Denial> {
         let record = stored.shards.get(&shard).ok_or(Denial::NoShard)?;
         let leader = record.leader();
         if leader.is_some_and(|leader| leader.epoch.owner != engine) {
@@ -80,8 +91,8 @@ impl Placement {
         if free_for >= self.timing.open_to_all {
             return Ok(());
         }
-        match self.assignment(stored, Some((engine, name))).get(&shard) {
-            Some(meant) if meant.engine != engine => Err(Denial::Meant { other: meant.name.clone() }),
+        match meant() {
+            Some(meant) if meant.engine != engine => Err(Denial::Meant { other: meant.name }),
             _ => Ok(()),
         }
     }
@@ -188,12 +199,12 @@ impl Placement {
             .filter(|(_, stream)| self.is_heard(stream))
             .map(|(engine, stream)| (*engine, stream.name.clone()))
             .collect();
-        // `may_acquire` reads the same.
-        self.stored = Some(stored.clone());
+        let assignment = self.assignment(stored, None);
         for shard in free {
             for (engine, name) in &heard {
                 let holds = self.streams[engine].reports.get(&shard).is_some_and(|report| report.epoch.number > 0);
-                if !holds && self.may_acquire(shard, *engine, name).is_ok() && self.say(shard, *engine, Saying::Offer) {
+                let allowed = self.allowed(stored, shard, *engine, name, || assignment.get(&shard).cloned()).is_ok();
+                if !holds && allowed && self.say(shard, *engine, Saying::Offer) {
                     out.push(Effect::Offer { engine: *engine, shard });
                 }
             }

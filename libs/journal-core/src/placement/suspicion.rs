@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use types::{Epoch, Incarnation, ShardId};
 
+use super::assignment::Candidate;
 use super::{Effect, Holder, Placement, Report, Role, Shard, Stored, Verdict};
 
 /// The store tells the time left on a lease in whole seconds, rounded down.
@@ -22,10 +23,11 @@ impl Placement {
         shard: ShardId,
         record: &Shard,
         leader: &Holder,
+        candidates: &[Candidate],
         out: &mut Vec<Effect>,
     ) {
         let epoch = leader.epoch;
-        if self.is_cut_off(stored, shard, epoch) {
+        if self.is_cut_off(stored, shard, epoch, candidates) {
             let reason = "it does not reach its journal and another engine does";
             return self.depose(shard, epoch, reason, out);
         }
@@ -34,7 +36,7 @@ impl Placement {
             *seen = (epoch, self.now);
         }
         let young = self.now - seen.1 < YOUNG;
-        let replaceable = self.candidates(stored, None).iter().any(|candidate| candidate.engine != epoch.owner);
+        let replaceable = candidates.iter().any(|candidate| candidate.engine != epoch.owner);
         if young || !replaceable || !self.is_suspect(stored, record, leader) {
             self.asked.remove(&shard);
             return;
@@ -88,13 +90,13 @@ impl Placement {
     }
 
     /// Whether the leader has said for long enough that it does not reach its voters, and somebody else reaches them.
-    fn is_cut_off(&self, stored: &Stored, shard: ShardId, epoch: Epoch) -> bool {
+    fn is_cut_off(&self, stored: &Stored, shard: ShardId, epoch: Epoch, candidates: &[Candidate]) -> bool {
         let Some(stream) = self.streams.get(&epoch.owner).filter(|stream| self.is_heard(stream)) else { return false };
         let Some(report) = stream.reports.get(&shard).filter(|report| report.epoch == epoch) else { return false };
         let limit = if report.role == Role::Opening { self.timing.unopened } else { self.timing.unreachable };
         let long = stream.unreachable.get(&shard).is_some_and(|since| self.now - *since >= limit);
         let better = |engine: Incarnation| engine != epoch.owner && self.reaches(stored, shard, engine);
-        long && self.candidates(stored, None).iter().any(|candidate| better(candidate.engine))
+        long && candidates.iter().any(|candidate| better(candidate.engine))
     }
 
     /// Whether an engine that does not lead says that it reaches the shard's journal.

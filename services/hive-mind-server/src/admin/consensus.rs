@@ -20,7 +20,8 @@ pub(crate) enum ConsensusCommand {
     /// Moves the leadership of shards to another engine and waits until it leads.
     ///
     /// Safe at any moment: what was accepted is finished first, clients see a short pause. Refused, and nothing is
-    /// changed, when no other live engine could lead or the store of leaderships does not answer.
+    /// changed, when no other live engine could lead or the store of leaderships does not answer. Shards are spread
+    /// again a few seconds later, if engines then differ by two or more; `pause` keeps them where they are.
     ForceElection {
         /// Only this shard; all of them if not given.
         #[arg(long, value_name = "N", conflicts_with = "all")]
