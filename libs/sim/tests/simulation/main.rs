@@ -1,7 +1,8 @@
 //! Three engines, two coordinators, two gateways of one database or one with a disk of its own, etcd and clients in one
 //! thread: the real cores of leadership, placement, leader and voter, with a seed that decides all that happens.
 //!
-//! One seed is one run. A failing test names it; `HIVE_SEED=n cargo nextest run -p sim --test simulation one_seed`
+//! One seed is one run. A failing test names it and
+//! `HIVE_SEED=n cargo nextest run -p sim --test simulation one_seed --no-capture`
 //! runs that one alone and prints what happened. `HIVE_SEEDS=n` sets how many runs a whole test makes.
 //!
 //! Deliberately absent: snapshots and trimming, several shards, several voters (journal-core's simulation has those).
