@@ -84,7 +84,7 @@ impl PostgresServer {
             .arg(self.directory.join("data"))
             .arg("-k")
             .arg(&self.directory)
-            .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-N", "50"])
+            .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-N", "200"])
             .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=16MB"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
