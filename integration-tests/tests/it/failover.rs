@@ -39,8 +39,12 @@ fn directory(name: &str) -> Result<PathBuf> {
 }
 
 async fn scene(name: &str) -> Result<(PathBuf, Scene)> {
+    scene_of(name, SHAPE).await
+}
+
+async fn scene_of(name: &str, shape: Shape) -> Result<(PathBuf, Scene)> {
     let directory = directory(name)?;
-    let scene = Scene::start(&directory, &plan(Vec::new())).await?;
+    let scene = Scene::start(&directory, &Plan { shape, ..plan(Vec::new()) }).await?;
     Ok((directory, scene))
 }
 
@@ -213,5 +217,38 @@ async fn standbys_have_what_the_leader_has_and_one_takes_over_from_there() -> Re
     scene.cluster.engines[leader].start().await?;
     let aftermath = finish(directory, scene, &[Fault::KillLeader]).await?;
     assert_eq!(epochs(&aftermath), 2, "one leader before, one after");
+    Ok(())
+}
+
+/// Waits until every shard is led and no engine of `names` leads more than one shard more than another.
+async fn spread(scene: &Scene, names: &[&str]) -> Result<()> {
+    let begin = std::time::Instant::now();
+    loop {
+        let leaders = scene.cluster.leaders().await;
+        let led = |name: &&str| {
+            leaders.iter().filter(|leader| leader.engine.as_ref().is_some_and(|engine| engine.name == **name)).count()
+        };
+        let counts: Vec<usize> = names.iter().map(led).collect();
+        let (least, most) = (counts.iter().min().copied().unwrap_or(0), counts.iter().max().copied().unwrap_or(0));
+        if counts.iter().sum::<usize>() == scene.cluster.shape.shards as usize && most - least <= 1 {
+            return Ok(());
+        }
+        ensure!(begin.elapsed() < Duration::from_secs(120), "{names:?} lead {counts:?} shards");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_shards_are_spread_evenly_and_again_when_an_engine_leaves_or_joins() -> Result<()> {
+    let (directory, mut scene) = scene_of("shards", Shape { shards: 8, ..SHAPE }).await?;
+    let all = ["engine-1", "engine-2", "engine-3"];
+    spread(&scene, &all).await?;
+    scene.cluster.engines[0].terminate().await?;
+    spread(&scene, &all[1..]).await?;
+    scene.acknowledged("one engine less").await?;
+    scene.cluster.engines[0].start().await?;
+    spread(&scene, &all).await?;
+    scene.acknowledged("one engine more").await?;
+    finish(directory, scene, &[Fault::TerminateLeader]).await?;
     Ok(())
 }
