@@ -21,6 +21,9 @@ pub use member::{LogLine, Member};
 /// How long anything may take to be so: much longer than it ever takes, on a busy machine too.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Connections to the database server for all gateways together; the server allows 50.
+const CONNECTIONS_MAX: usize = 44;
+
 /// Between two looks at something that cannot be awaited.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -84,8 +87,9 @@ impl Cluster {
         };
         let database = format!(
             "[persistence_gateway]\njournal.backend = \"postgres\"\njournal.snapshot_every_entries = 1000000000\n\
-             history.database = \"postgres\"\ndatabase.url = \"{}\"\ndatabase.max_connections = 12\n",
-            postgres.database()
+             history.database = \"postgres\"\ndatabase.url = \"{}\"\ndatabase.max_connections = {}\n",
+            postgres.database(),
+            CONNECTIONS_MAX / shape.gateways.max(1)
         );
         let mut cluster = Self {
             shape,

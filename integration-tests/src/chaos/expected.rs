@@ -4,7 +4,7 @@
 //! belongs here only if an operator should be warned of it when that fault happens. No ERROR is expected of anybody.
 
 use super::Fault;
-use super::Fault::{CutGateways, EtcdOutage, FreezeLeader, KillEtcdLeader, RestartPostgres};
+use super::Fault::RestartPostgres;
 use crate::cluster::LogLine;
 
 /// What is expected, and because of what.
@@ -15,7 +15,9 @@ const EXPECTED: &[(&str, &[Fault])] = &[
     // Requests under way when a leader is lost are answered UNKNOWN; those that a client has given up before they were
     // read are counted as INTERNAL by the gRPC library. A defect of ours is an ERROR besides.
     ("request failed", &[]),
-    ("append stream to the journal voter lost", &[]),
+    ("append stream to the journal lost, reconnecting", &[]),
+    ("journal voter was not read", &[]),
+    ("journal voter did not vote", &[]),
     ("Connection could not be recycled", &[RestartPostgres]),
     ("the journal does not answer, no new commands are taken", &[]),
     ("no coordinator takes signs of life, going on and reconnecting", &[]),
@@ -23,9 +25,10 @@ const EXPECTED: &[(&str, &[Fault])] = &[
     ("consensus: no leader, election open", &[]),
     ("consensus: leader deposed", &[]),
     ("consensus: the lease of the leader ran out", &[]),
-    ("consensus: store away", &[KillEtcdLeader, EtcdOutage]),
-    // Clients that give up on a process that stands still reset more streams than h2 keeps.
-    ("recv_reset; remotely-reset pending-accept streams reached limit", &[FreezeLeader, CutGateways, RestartPostgres]),
+    // Three members on one disk beside everything else take longer than a request may, now and then.
+    ("consensus: store away", &[]),
+    // Clients that give up on a process that is behind reset more streams than h2 keeps.
+    ("recv_reset; remotely-reset pending-accept streams reached limit", &[]),
     ("Connection error", &[RestartPostgres]),
     ("history database not written, trying again", &[RestartPostgres]),
     ("journal database not seen, trying again", &[RestartPostgres]),
@@ -56,8 +59,8 @@ mod tests {
         };
         let lines = vec![line("", "thread 'main' panicked"), line("ERROR", "something else")];
         assert_eq!(unexpected(lines.clone(), &Fault::long_deck()), lines);
-        let lines = vec![line("WARN", "consensus: store away, leaders go on"), line("ERROR", "component down")];
-        assert_eq!(unexpected(lines.clone(), &[EtcdOutage]), lines[1..]);
+        let lines = vec![line("WARN", "history database not written, trying again"), line("ERROR", "component down")];
+        assert_eq!(unexpected(lines.clone(), &[RestartPostgres]), lines[1..]);
         assert_eq!(unexpected(lines.clone(), &[Fault::KillLeader]), lines);
     }
 }

@@ -16,7 +16,7 @@ const SHAPE: Shape = Shape { engines: 3, coordinators: 2, gateways: 2, shards: 1
 
 /// Requests a second: enough for some to be under way at any moment, few enough for two processors and twelve
 /// processes without optimisation.
-const RATE: u32 = 200;
+const RATE: u32 = 100;
 
 /// Leaderships that are moved one after another.
 const FORCED: usize = 100;
