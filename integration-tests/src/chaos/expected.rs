@@ -15,7 +15,7 @@ const EXPECTED: &[(&str, &[Fault])] = &[
     // Requests under way when a leader is lost are answered UNKNOWN; those that a client has given up before they were
     // read are counted as INTERNAL by the gRPC library. A defect of ours is an ERROR besides.
     ("request failed", &[]),
-    ("append stream to the journal lost, reconnecting", &[]),
+    ("append stream to the journal", &[]),
     ("journal voter was not read", &[]),
     ("journal voter did not vote", &[]),
     ("Connection could not be recycled", &[RestartPostgres]),
