@@ -144,7 +144,7 @@ impl Cluster {
         let channel = match map.channels.get(&address) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = connect(&address.parse().ok()?, &ClientOptions::default());
+                let channel = connect(&address.parse().ok()?, &ClientOptions::to_a_peer());
                 map.channels.insert(address.clone(), channel.clone());
                 channel
             }

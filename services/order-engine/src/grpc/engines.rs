@@ -68,7 +68,7 @@ impl Engines {
         if let Some(channel) = channels.get(&hint.address) {
             return Some(self.way_over(shard, channel.clone()));
         }
-        let channel = connect(&hint.address.parse().ok()?, &ClientOptions::default());
+        let channel = connect(&hint.address.parse().ok()?, &ClientOptions::to_a_peer());
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }
