@@ -2,7 +2,9 @@
 //! acknowledge, depose, with every loss, delay and reordering of messages, and as many repetitions, crashes and
 //! losses of the store as a configuration allows. Then the usual ways to get it wrong: each must be found.
 //!
-//! Deliberately absent: time, snapshots and trimming, changes of the voters, and clients (tests/simulation has them).
+//! Deliberately absent: time, snapshots and trimming, changes of the voters, clients, and the acceptor's own way of
+//! sharing a log: two gateways here are plain acceptors that read it again before a fence (tests/simulation has clients,
+//! time and `Acceptor::sharing`).
 #![allow(clippy::print_stdout, reason = "what was explored, and how a mutant was found")]
 
 mod checker;
