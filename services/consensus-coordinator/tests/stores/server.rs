@@ -55,7 +55,8 @@ impl Etcd {
             endpoints: self.urls(),
             prefix: prefix.to_owned(),
             ttl: TTL,
-            request_timeout: Duration::from_secs(1),
+            // Three members on a busy machine elect anew now and then; that is no answer of the store.
+            request_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(2),
         };
         EtcdStore::connect(options).await.unwrap()
