@@ -37,19 +37,25 @@ const SHARD_BIT: u32 = 48;
 /// When a gateway does not answer or does not get as far as the acknowledgements.
 pub async fn judge(cluster: &Cluster, mut operations: Vec<Operation>, clock: impl Fn() -> u64) -> Result<Vec<Verdict>> {
     operations.extend(digests(cluster, clock).await);
-    let mut verdicts = Vec::new();
-    let rows = rows(cluster, &operations).await?;
-    for (shard, rows) in (0..cluster.shape.shards).zip(rows) {
-        let (here, others) = operations.into_iter().partition(|operation| operation.shard == shard);
-        operations = others;
-        let here: Vec<Operation> = here;
-        let last = here.iter().filter_map(Operation::answer).map(|answer| answer.seq).max().unwrap_or(0);
+    let mut logs = Vec::new();
+    for shard in 0..cluster.shape.shards {
+        let here = operations.iter().filter(|operation| operation.shard == shard);
+        let last = here.filter_map(Operation::answer).map(|answer| answer.seq).max().unwrap_or(0);
         let mut copies = Vec::new();
         for gateway in &cluster.gateways {
             let entries = log(gateway.channel(), shard, last).await;
             let entries = entries.with_context(|| format!("read the log of shard {shard} from {}", gateway.name))?;
             copies.push(Copy { gateway: gateway.name.clone(), entries });
         }
+        logs.push(copies);
+    }
+    let mut verdicts = Vec::new();
+    // After the logs, which may end with a digest that is younger than the last answer.
+    let rows = rows(cluster, &logs).await?;
+    for ((shard, rows), copies) in (0..cluster.shape.shards).zip(rows).zip(logs) {
+        let (here, others) = operations.into_iter().partition(|operation| operation.shard == shard);
+        operations = others;
+        let here: Vec<Operation> = here;
         let evidence = Evidence {
             shard: ShardId(shard),
             copies,
@@ -109,12 +115,12 @@ async fn digests(cluster: &Cluster, clock: impl Fn() -> u64) -> Vec<Operation> {
 }
 
 /// History of each shard, once it is complete.
-async fn rows(cluster: &Cluster, operations: &[Operation]) -> Result<Vec<Rows>> {
+async fn rows(cluster: &Cluster, logs: &[Vec<Copy>]) -> Result<Vec<Rows>> {
     let channel = cluster.gateways.first().context("a cluster has a gateway")?.channel();
     let mut rows = vec![Rows::default(); cluster.shape.shards as usize];
-    for (shard, rows) in (0..).zip(&mut rows) {
-        let answers = operations.iter().filter(|operation| operation.shard == shard).filter_map(Operation::answer);
-        rows.projected_seq = projected(&channel, shard, answers.map(|answer| answer.seq).max().unwrap_or(0)).await?;
+    for ((shard, rows), copies) in (0..).zip(&mut rows).zip(logs) {
+        let end = copies.iter().map(|copy| copy.entries.len() as u64).max().unwrap_or(0);
+        rows.projected_seq = projected(&channel, shard, end).await?;
     }
     for (order_id, row) in all_orders(&channel).await? {
         let (order, place) = (row.order.context("an order")?, row.place.context("a place")?);
