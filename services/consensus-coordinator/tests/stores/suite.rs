@@ -78,8 +78,17 @@ pub(crate) async fn run(fixture: &dyn Fixture) {
     hints(fixture).await;
 }
 
+/// A reading: asked for again while the store does not answer, as coordinators do.
 pub(crate) async fn state(store: &dyn LeaseStore, shard: u32) -> ShardState {
-    store.read().await.unwrap().shards.get(&ShardId(shard)).cloned().unwrap_or_default()
+    for _ in 0..600 {
+        match store.read().await {
+            Ok(reading) => return reading.shards.get(&ShardId(shard)).cloned().unwrap_or_default(),
+            // As above.
+            Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the store did not answer within 30 s");
 }
 
 pub(crate) async fn leader(store: &dyn LeaseStore, shard: u32) -> Option<Epoch> {
