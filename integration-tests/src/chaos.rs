@@ -167,6 +167,7 @@ pub async fn run(directory: &Path, plan: &Plan, tell: impl Fn(&str)) -> Result<R
             tell(&format!("{:7.1} s  {fault:?}", begin.elapsed().as_secs_f64()));
             fault.inflict(&mut scene.cluster, &mut random).await.with_context(|| format!("{fault:?}"))?;
             scene.acknowledged(&format!("{fault:?}")).await?;
+            // Waits for nothing: the next fault shall meet the cluster at rest, at a moment that the seed chooses.
             tokio::time::sleep(Duration::from_millis(random.random_range(CALM_MS))).await;
             inflicted.push(Inflicted { fault, window: (from, scene.recorder().stamp()) });
             if begin.elapsed() >= plan.time && inflicted.len() >= plan.deck.len() {

@@ -175,13 +175,13 @@ async fn send(client: Arc<Client>, options: Options, under_way: Arc<Semaphore>, 
             let client = Arc::clone(&client);
             tokio::spawn(async move {
                 let _permit = permit;
-                let next = |requests: &mut Requests| requests.next();
-                let Some(command) = account.lock().map_or(None, |mut requests| next(&mut requests)) else { return };
+                let Some(command) = account.lock().ok().and_then(|mut requests| requests.next()) else { return };
                 let Some(report) = client.settle(command.clone()).await else { return };
                 if let Ok(mut requests) = account.lock() {
                     requests.learn(&report);
                 }
                 if let Some(after) = repeat {
+                    // Waits for nothing: a client that lost the answer asks again whenever it likes.
                     tokio::time::sleep(Duration::from_millis(after)).await;
                     client.settle(command).await;
                 }

@@ -164,6 +164,7 @@ async fn pump(
             Flow::Delay(time) => tokio::time::sleep(time).await,
             Flow::Throttle(rate) => {
                 let length = u32::try_from(length).unwrap_or(u32::MAX);
+                // The time that so many bytes take at this rate: what a throttle is.
                 tokio::time::sleep(Duration::from_secs(1) * length / rate.max(1)).await;
             }
         }

@@ -102,12 +102,15 @@ async fn without_etcd_the_leader_goes_on_and_a_dead_one_stays_dead() -> Result<(
     let begin = std::time::Instant::now();
     while begin.elapsed() < OUTAGE {
         scene.acknowledged("the loss of etcd").await?;
+        // Waits for nothing: how often is looked during the outage.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     scene.cluster.engines[leader].kill()?;
-    // What was under way is answered or lost by then; nobody can open the shard.
+    // Answers that it had sent are read by then. If they were not, the comparison below would fail, not pass.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let dead = scene.recorder().last_acknowledged(1);
+    // That nothing happens cannot be waited for, only watched, here for as long as a lease lasts; that only two epochs
+    // were begun, checked at the end, holds for the whole time.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(scene.recorder().last_acknowledged(1), dead, "somebody acknowledges without a leadership");
     scene.cluster.etcd.launch()?;
@@ -154,6 +157,7 @@ async fn a_leader_that_was_frozen_acknowledges_nothing_once_another_leads() -> R
     let begin = std::time::Instant::now();
     while !stepped_down(scene.cluster.engines[frozen].log()) {
         ensure!(begin.elapsed() < Duration::from_secs(30), "the old leader has not noticed");
+        // The state of another process cannot be awaited, only asked for again; the loop has an end.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let aftermath = finish(directory, scene, &[Fault::FreezeLeader]).await?;
@@ -183,6 +187,7 @@ async fn applied(engine: &Member, min_seq: u64) -> Result<GetStateDigestResponse
         match MarketDataServiceClient::new(engine.channel()).get_state_digest(request).await {
             Ok(digest) => return Ok(digest.into_inner()),
             Err(status) if begin.elapsed() > Duration::from_secs(30) => return Err(status.into()),
+            // As above.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
@@ -210,6 +215,7 @@ async fn standbys_have_what_the_leader_has_and_one_takes_over_from_there() -> Re
             begin.elapsed() < Duration::from_secs(60),
             "{standbys} standbys have compared their states: {status:?}"
         );
+        // As above.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     scene.cluster.engines[leader].kill()?;
@@ -234,6 +240,7 @@ async fn spread(scene: &Scene, names: &[&str]) -> Result<()> {
             return Ok(());
         }
         ensure!(begin.elapsed() < Duration::from_secs(120), "{names:?} lead {counts:?} shards");
+        // As above.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

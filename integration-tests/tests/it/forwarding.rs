@@ -51,6 +51,7 @@ async fn both_lead(channel: &Channel) -> Result<()> {
             return Ok(());
         }
         ensure!(begin.elapsed() < LIMIT, "after {LIMIT:?} the leaders are {:?}", topology.leaders);
+        // The state of another process cannot be awaited, only asked for again; the loop has an end.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

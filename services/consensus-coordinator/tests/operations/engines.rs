@@ -57,6 +57,7 @@ impl Engine {
         let task = tokio::spawn(async move {
             loop {
                 working.stream().await;
+                // As an engine does: a stream that was refused is not asked for without a pause.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });

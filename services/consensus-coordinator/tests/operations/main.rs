@@ -69,6 +69,28 @@ async fn until(client: &mut Client, what: &str, wanted: impl Fn(&[(String, u64)]
     panic!("{what}: {:?}", leaders(client).await);
 }
 
+/// Waits until the store knows two engines.
+async fn until_two_engines(client: &mut Client) {
+    for _ in 0..600 {
+        if status(client).await.engines.len() >= 2 {
+            return;
+        }
+        // As above.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("there are not two engines: {:?}", status(client).await.engines);
+}
+
+/// Looks at the leaders of shard 0 for a second. That something does not happen cannot be waited for, only watched; a
+/// busy machine makes this miss a fault, never invent one.
+async fn throughout(client: &mut Client, what: &str, holds: impl Fn(&str) -> bool) {
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let leader = leaders(client).await[0].0.clone();
+        assert!(holds(&leader), "{what}, but the leader is {leader:?}");
+    }
+}
+
 fn all_led(leaders: &[(String, u64)]) -> bool {
     leaders.iter().all(|(name, _)| !name.is_empty())
 }
@@ -103,15 +125,10 @@ async fn a_leader_whose_stream_ends_is_deposed_only_if_the_voters_do_not_hear_it
     let one = Engine::start(client.clone(), 1, 1);
     until(client, "it leads", all_led).await;
     let _two = Engine::start(client.clone(), 2, 1);
-    while status(client).await.engines.len() < 2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_two_engines(client).await;
     one.kill();
     // It is asked for again and again; a lease of 5 s is far from its end.
-    for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(leaders(client).await[0].0, "engine-1", "the voters hear it");
-    }
+    throughout(client, "the voters hear it", |leader| leader == "engine-1").await;
     hears.store(false, Ordering::SeqCst);
     let now = until(client, "the other one leads", |now| now[0].0 == "engine-2").await;
     assert_eq!(now[0].1, 2);
@@ -129,9 +146,7 @@ async fn a_forced_election_moves_the_shard_once_for_each_request() {
     assert_eq!(alone.code, ErrorCode::PreconditionFailed, "{alone}");
     assert_eq!(leaders(client).await, [("engine-1".to_owned(), 1)], "nothing was changed");
     let _two = Engine::start(client.clone(), 2, 1);
-    while status(client).await.engines.len() < 2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_two_engines(client).await;
     // What was refused under this id may be ordered again.
     let moved = client.force_election(force("a", "")).await.unwrap().into_inner();
     let name = |leader: &Option<pb::ShardLeader>| leader.clone().unwrap().engine.unwrap().name;
@@ -160,9 +175,7 @@ async fn a_leader_that_does_not_resign_is_deposed_when_it_is_forced() {
     let _stubborn = Engine::start_stubborn(client.clone(), 1, 1);
     until(client, "it leads", all_led).await;
     let _two = Engine::start(client.clone(), 2, 1);
-    while status(client).await.engines.len() < 2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_two_engines(client).await;
     let moved = client.force_election(force("", "engine-2")).await.unwrap().into_inner();
     assert_eq!(moved.after.unwrap().engine.unwrap().name, "engine-2");
 }
@@ -181,10 +194,7 @@ async fn while_paused_a_dead_leader_stays_dead_until_elections_resume() {
     let _two = Engine::start(client.clone(), 2, 1);
     one.kill();
     until(client, "its lease ends", |now| now[0].0.is_empty()).await;
-    for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(leaders(client).await[0].0.is_empty(), "somebody was elected while elections were paused");
-    }
+    throughout(client, "elections are paused", str::is_empty).await;
     client.set_elections(pause(false)).await.unwrap();
     until(client, "the other one leads", |now| now[0].0 == "engine-2").await;
 }
@@ -199,9 +209,7 @@ async fn a_drained_engine_leads_nothing_and_the_last_one_is_not_drained() {
     let refused = ApiError::from_status(&client.drain_engine(drain(true)).await.unwrap_err());
     assert_eq!(refused.code, ErrorCode::PreconditionFailed, "{refused}");
     let _two = Engine::start(client.clone(), 2, 3);
-    while status(client).await.engines.len() < 2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_two_engines(client).await;
     let drained = client.drain_engine(drain(true)).await.unwrap().into_inner();
     assert!(drained.changed && drained.policy.unwrap().drained_engines == ["engine-1"]);
     until(client, "the other leads all", |now| now.iter().all(|(name, _)| name == "engine-2")).await;
@@ -225,6 +233,7 @@ async fn a_restart_of_the_subsystem_changes_no_leader() {
         {
             break;
         }
+        // As above.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(one.streams() > streams, "its stream is a new one");

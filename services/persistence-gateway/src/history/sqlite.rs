@@ -36,8 +36,8 @@ const BUSY: Duration = Duration::from_secs(5);
 /// 32,766 parameters.
 const ROWS_AT_ONCE: usize = 64;
 /// Pages written to the WAL before it is folded into the file, 16 MB. What folding syncs stands before the journal's
-/// writes in the queue of the disk that they share, 12 to 17 ms for so many: rarely, so that one order in a thousand
-/// feels it and not one in a hundred, as with folds of 2 MB (docs/performance.md).
+/// writes in the queue of the disk that they share, 12 to 17 ms for so many: rarely, so that it is the
+/// 99.9th percentile of orders that shows it; smaller folds moved it to the 99th (docs/performance.md).
 const CHECKPOINT_PAGES: &str = "4000";
 /// Page cache of the writer, KiB: the upper levels of all indexes.
 const WRITER_CACHE: &str = "-32768";
