@@ -48,8 +48,10 @@ pub struct Plan {
     pub seed: u64,
     /// Faults of one round.
     pub deck: Vec<Fault>,
-    /// Rounds follow one another until this time has passed; at least one is played.
+    /// Rounds follow one another until this time has passed and so many were played.
     pub time: Duration,
+    /// See `time`.
+    pub rounds: usize,
 }
 
 /// One fault that was inflicted.
@@ -159,7 +161,8 @@ pub async fn run(directory: &Path, plan: &Plan, tell: impl Fn(&str)) -> Result<R
     let begin = Instant::now();
     let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
     let mut inflicted = Vec::new();
-    while inflicted.is_empty() || begin.elapsed() < plan.time {
+    let least = plan.deck.len() * plan.rounds;
+    while inflicted.len() < least || begin.elapsed() < plan.time {
         let mut deck = plan.deck.clone();
         deck.shuffle(&mut random);
         for fault in deck {
@@ -170,7 +173,7 @@ pub async fn run(directory: &Path, plan: &Plan, tell: impl Fn(&str)) -> Result<R
             // Waits for nothing: the next fault shall meet the cluster at rest, at a moment that the seed chooses.
             tokio::time::sleep(Duration::from_millis(random.random_range(CALM_MS))).await;
             inflicted.push(Inflicted { fault, window: (from, scene.recorder().stamp()) });
-            if begin.elapsed() >= plan.time && inflicted.len() >= plan.deck.len() {
+            if begin.elapsed() >= plan.time && inflicted.len() >= least {
                 break;
             }
         }

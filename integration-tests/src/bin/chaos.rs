@@ -13,9 +13,12 @@ use integration_tests::cluster::Shape;
 /// Faults against a cluster under load, then the judgement.
 #[derive(Parser)]
 struct Arguments {
-    /// How long faults are inflicted; at least one round of them is.
+    /// How long faults are inflicted, at least.
     #[arg(long, default_value_t = 4)]
     minutes: u64,
+    /// How many whole rounds of faults are inflicted, at least. Five have 200 leaders killed.
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
     /// Order of the faults and content of the load.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -69,6 +72,7 @@ async fn main() -> Result<ExitCode> {
         seed,
         deck: deck(&arguments.faults)?,
         time: Duration::from_secs(60 * minutes),
+        rounds: arguments.rounds,
     };
     std::fs::create_dir(&arguments.directory)?;
     let report = run(&arguments.directory, &plan, |line| println!("{line}")).await?;

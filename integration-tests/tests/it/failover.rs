@@ -27,7 +27,7 @@ const OUTAGE: Duration = Duration::from_secs(60);
 fn plan(deck: Vec<Fault>) -> Plan {
     let seed = std::env::var("HIVE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
     println!("HIVE_SEED={seed} repeats the order of the faults");
-    Plan { shape: SHAPE, rate: RATE, accounts: 16, seed, deck, time: Duration::ZERO }
+    Plan { shape: SHAPE, rate: RATE, accounts: 16, seed, deck, time: Duration::ZERO, rounds: 1 }
 }
 
 /// A directory for one test; it stays when the test fails.
