@@ -4,9 +4,10 @@
 //! given, keeps health and readiness, and stops them in order. One process with all roles and one process per role
 //! differ only in the list of services.
 //!
-//! Deliberately absent: anything about orders, journals or leadership; authentication (nothing listens outside
-//! loopback yet); push of metrics or traces.
+//! Deliberately absent: anything about orders, journals or leadership; push of metrics or traces.
 
+pub mod auth;
+mod caller;
 pub mod clock;
 pub mod config;
 mod context;
@@ -26,6 +27,7 @@ pub mod telemetry;
 
 /// For the implementations of [`Service`].
 pub use async_trait::async_trait;
+pub use caller::{Accounts, Caller, Role};
 pub use context::NodeContext;
 pub use data_dir::DataDir;
 pub use health::{Component, Components, Condition};

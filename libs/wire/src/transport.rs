@@ -20,6 +20,8 @@ use hyper_util::rt::TokioIo;
 use tonic::transport::{Endpoint, Server};
 use tower::service_fn;
 
+use crate::api_key::Credentials;
+
 /// HTTP/2 flow-control window of one stream, bytes.
 ///
 /// Small on purpose. Since 0.4.16 h2 ends the whole connection when unread DATA frames below 256 bytes have used up
@@ -87,6 +89,8 @@ pub struct ClientOptions {
     pub keepalive_timeout: Duration,
     /// Deadline of every call through the channel that sets none itself; `None` for none. Streams end with it too.
     pub timeout: Option<Duration>,
+    /// What is shown with every call over the network.
+    pub credentials: Credentials,
 }
 
 impl ClientOptions {
@@ -99,6 +103,7 @@ impl ClientOptions {
             keepalive_interval: Duration::from_secs(1),
             keepalive_timeout: Duration::from_secs(2),
             timeout: None,
+            credentials: Credentials::none(),
         }
     }
 }
@@ -111,6 +116,7 @@ impl Default for ClientOptions {
             keepalive_interval: KEEPALIVE_INTERVAL,
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             timeout: None,
+            credentials: Credentials::none(),
         }
     }
 }
@@ -151,7 +157,7 @@ impl FromStr for Address {
 pub fn connect(address: &Address, options: &ClientOptions) -> Channel {
     match address {
         Address::Tcp(text) => match Endpoint::from_shared(text.clone()) {
-            Ok(endpoint) => apply(endpoint, options).connect_lazy().into(),
+            Ok(endpoint) => Channel::network(apply(endpoint, options).connect_lazy(), options.credentials.clone()),
             Err(_) => unreachable_channel(text, options),
         },
         Address::InProcess(handle) => Channel::here(handle.clone(), options.timeout),
@@ -192,7 +198,8 @@ fn unreachable_channel(text: &str, options: &ClientOptions) -> Channel {
         let error = io::Error::new(io::ErrorKind::InvalidInput, error.clone());
         async move { Err::<TokioIo<tokio::io::DuplexStream>, _>(error) }
     });
-    apply(Endpoint::from_static("http://invalid"), options).connect_with_connector_lazy(connector).into()
+    let channel = apply(Endpoint::from_static("http://invalid"), options).connect_with_connector_lazy(connector);
+    Channel::network(channel, Credentials::none())
 }
 
 impl TryFrom<&str> for Address {

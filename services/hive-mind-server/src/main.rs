@@ -103,7 +103,8 @@ fn run_services(arguments: &RunArguments) -> Result<u8> {
             let shutdown = Shutdown::new();
             shutdown.on_signals()?;
             let name = config.node.name.clone();
-            let composed = Composed::new(config, &roles, Exporter::install()?).await?;
+            // On the heap, since it holds what every service needs while it is built.
+            let composed = Box::pin(Composed::new(config, &roles, Exporter::install()?)).await?;
             let addresses = composed.addresses();
             tracing::info!(
                 node = name,

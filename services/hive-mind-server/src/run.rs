@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use persistence_gateway::config::JournalBackend;
 use serde::Serialize;
+use service_kit::auth::local;
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, Node, NodeError, NodeOptions};
 use service_kit::{DataDir, NodeContext, Service, Shutdown};
@@ -87,6 +88,8 @@ impl Composed {
     /// Locks the data directory, binds the sockets, builds the services. Nothing is served yet.
     pub(crate) async fn new(mut config: ServerConfig, roles: &BTreeSet<Role>, exporter: Exporter) -> Result<Self> {
         let data_dir = DataDir::lock(&config.node.data_dir)?;
+        let _local_key = local::ensure(data_dir.path())
+            .with_context(|| format!("cannot write {}", data_dir.path().join(local::FILE).display()))?;
         let names = roles.iter().map(|role| role.name().to_owned()).collect();
         let context = NodeContext::new(&config.node.name, names, data_dir.path());
         context.memory.set_allocator(service_kit::memory::jemalloc);

@@ -12,6 +12,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::InProcess;
+use crate::api_key::Credentials;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -21,11 +22,15 @@ pub struct Channel(Way);
 
 #[derive(Clone)]
 enum Way {
-    Network(tonic::transport::Channel),
+    Network { channel: tonic::transport::Channel, credentials: Credentials },
     Here { server: InProcess, limit: Option<Duration> },
 }
 
 impl Channel {
+    pub(super) const fn network(channel: tonic::transport::Channel, credentials: Credentials) -> Self {
+        Self(Way::Network { channel, credentials })
+    }
+
     pub(super) fn here(server: InProcess, limit: Option<Duration>) -> Self {
         Self(Way::Here { server, limit })
     }
@@ -39,14 +44,14 @@ impl Channel {
 
 impl From<tonic::transport::Channel> for Channel {
     fn from(channel: tonic::transport::Channel) -> Self {
-        Self(Way::Network(channel))
+        Self::network(channel, Credentials::none())
     }
 }
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Way::Network(channel) => channel.fmt(f),
+            Way::Network { channel, .. } => channel.fmt(f),
             Way::Here { .. } => "Channel(in-process)".fmt(f),
         }
     }
@@ -59,14 +64,15 @@ impl Service<Request<Body>> for Channel {
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         match &mut self.0 {
-            Way::Network(channel) => channel.poll_ready(context).map_err(Into::into),
+            Way::Network { channel, .. } => channel.poll_ready(context).map_err(Into::into),
             Way::Here { .. } => Poll::Ready(Ok(())),
         }
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         match &mut self.0 {
-            Way::Network(channel) => {
+            Way::Network { channel, credentials } => {
+                credentials.show(request.headers_mut());
                 let answer = channel.call(request);
                 Box::pin(async move { answer.await.map_err(Into::into) })
             }
