@@ -139,10 +139,10 @@ fn a_role_without_its_peers_is_a_wrong_configuration() -> Result<()> {
     Ok(())
 }
 
-/// R54, R55: with one engine an election is refused and changes nothing; a restart of the subsystem keeps process,
+/// R54, R55, R56: with one engine an election is refused and changes nothing; a restart of the subsystem keeps process,
 /// leader and term; a node that is gone is not a wrong command line.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operators_order_elections() -> Result<()> {
+async fn r54_r55_r56_operators_order_elections() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
     let (data, target) = (node.data(), format!("http://{}", node.grpc));
@@ -166,6 +166,11 @@ async fn operators_order_elections() -> Result<()> {
     assert_eq!(restarted["pid"].as_u64(), Some(node.pid().into()));
     assert_eq!(leader(&consensus(&["status", "--target", &target, "--output", "json"])?), before);
 
+    let dry = consensus(&["pause", "--target", &target, "--dry-run", "--output", "json"])?;
+    assert_eq!(json(&dry)["changed"], true, "it would be");
+    let paused = json(&consensus(&["status", "--target", &target, "--output", "json"])?)["paused"].clone();
+    assert_eq!(paused, false, "nothing was changed");
+
     let order = ["pause", "--target", &target, "--request-id", "night", "--actor", "ann", "--reason", "patching"];
     assert_eq!(consensus(&order)?.code, 0);
     let again = consensus(&order)?;
@@ -180,7 +185,16 @@ async fn operators_order_elections() -> Result<()> {
     assert!(audited.iter().any(|line| line.contains("force-election") && line.contains("drill")), "{audited:?}");
 
     assert!(node.terminate().await?.success());
-    assert_eq!(consensus(&["status", "--target", &target])?.code, 6);
-    assert_eq!(consensus(&["force-election", "--shard", "x"])?.code, 2);
+    for (arguments, code, word) in [
+        (&["status", "--target", &target, "--output", "json"][..], 6, "UNREACHABLE"),
+        (&["force-election", "--shard", "x", "--output=json"], 2, "USAGE"),
+        (&["status", "--data-dir", "nowhere", "--output", "json"], 1, "FAILURE"),
+    ] {
+        let said = consensus(arguments)?;
+        let error: Value = serde_json::from_str(&said.out)?;
+        assert_eq!((said.code, &error["error"]["code"]), (code, &word.into()), "{arguments:?}: {}", said.out);
+        assert_eq!(error["error"]["exit_code"], code, "{arguments:?}");
+        assert!(!said.err.is_empty(), "people are told too");
+    }
     Ok(())
 }

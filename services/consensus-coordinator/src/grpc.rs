@@ -99,7 +99,8 @@ impl ConsensusService for Consensus {
         let to = if request.to_engine.is_empty() { "any" } else { &request.to_engine };
         let subject = format!("shard {} to {to}", request.shard);
         let audit = Audit { operation: "force-election", subject, order: &order };
-        let (mut answer, repeated) = self.coordinator.once(&audit, self.coordinator.force(&request, until)).await?;
+        let work = self.coordinator.force(&request, order.dry_run, until);
+        let (mut answer, repeated) = self.coordinator.once(&audit, work).await?;
         answer.repeated_request = repeated;
         Ok(Response::new(answer))
     }
@@ -128,7 +129,7 @@ impl ConsensusService for Consensus {
         check_name("engine", &request.engine)?;
         let operation = if request.drain { "drain" } else { "undrain" };
         let audit = Audit { operation, subject: request.engine.clone(), order: &order };
-        let work = self.coordinator.drain(&request.engine, request.drain);
+        let work = self.coordinator.drain(&request.engine, request.drain, order.dry_run);
         Ok(Response::new(self.coordinator.once(&audit, work).await?.0))
     }
 
@@ -139,7 +140,8 @@ impl ConsensusService for Consensus {
         let order = check_order(request.into_inner().order)?;
         let subject = self.coordinator.name.clone();
         let audit = Audit { operation: "restart", subject, order: &order };
-        Ok(Response::new(self.coordinator.once(&audit, self.coordinator.restart_now()).await?.0))
+        let work = self.coordinator.restart_now(order.dry_run);
+        Ok(Response::new(self.coordinator.once(&audit, work).await?.0))
     }
 }
 

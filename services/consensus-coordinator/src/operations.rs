@@ -2,7 +2,7 @@
 //!
 //! An order with a `request_id` is done once: its answer is kept in the store for an hour, and whoever repeats it gets
 //! that, from any coordinator. An order that was refused changed nothing and may be given again. Each is a line of the
-//! log with the target "audit".
+//! log with the target "audit". A dry run is the same up to where something would change.
 
 mod once;
 
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use journal_core::placement::Target;
 use service_kit::clock;
 use types::{Epoch, Incarnation, ShardId};
+use wire::convert;
 use wire::pb::consensus::v1 as pb;
 use wire::status::{ApiError, ErrorCode};
 
@@ -38,12 +39,19 @@ impl Coordinator {
     pub(crate) async fn force(
         self: &Arc<Self>,
         request: &pb::ForceElectionRequest,
+        dry_run: bool,
         until: Instant,
     ) -> Result<pb::ForceElectionResponse, ApiError> {
         let shard = ShardId(request.shard);
         self.fresh().await?;
         let before = self.leader(shard);
         let (led, to) = self.successor(shard, &request.to_engine)?;
+        if dry_run {
+            let engine = self.desk().engine(to).map(|engine| convert::engine_to_pb(&engine));
+            let after = Some(pb::ShardLeader { shard: shard.0, engine, ..pb::ShardLeader::default() });
+            let before = before.engine.is_some().then_some(before);
+            return Ok(pb::ForceElectionResponse { before, after, repeated_request: false });
+        }
         let aim = Aim { shard, led, target: Target { engine: to, forced: true }, lasts: FORCE_LASTS, rest: None };
         let aimed = self.timed(Operation::Aim, self.store.aim(aim)).await;
         if !aimed.map_err(|error| refusal::store(shard, error))? {
@@ -96,7 +104,7 @@ impl Coordinator {
         paused: bool,
     ) -> Result<pb::SetElectionsResponse, ApiError> {
         let (policy, changed) = self
-            .change_policy(|policy| {
+            .change_policy(order.dry_run, |policy| {
                 if policy.paused != paused {
                     policy.paused = paused;
                     policy.reason = if paused { order.reason.clone() } else { String::new() };
@@ -113,6 +121,7 @@ impl Coordinator {
         self: &Arc<Self>,
         engine: &str,
         drain: bool,
+        dry_run: bool,
     ) -> Result<pb::DrainEngineResponse, ApiError> {
         self.fresh().await?;
         if drain {
@@ -127,7 +136,7 @@ impl Coordinator {
             }
         }
         let (policy, changed) = self
-            .change_policy(|policy| {
+            .change_policy(dry_run, |policy| {
                 _ = if drain { policy.drained.insert(engine.to_owned()) } else { policy.drained.remove(engine) };
             })
             .await?;
@@ -136,7 +145,7 @@ impl Coordinator {
         loop {
             let still_leading = self.led_by(engine);
             let left = until.saturating_duration_since(Instant::now());
-            let done = !drain || still_leading.is_empty() || policy.paused || left.is_zero();
+            let done = !drain || dry_run || still_leading.is_empty() || policy.paused || left.is_zero();
             if done || tokio::time::timeout(left, readings.changed()).await.is_err() {
                 return Ok(pb::DrainEngineResponse { policy: Some(policy_to_pb(&policy)), changed, still_leading });
             }
@@ -150,15 +159,25 @@ impl Coordinator {
     }
 
     /// Restarts this coordinator's part of the subsystem.
-    pub(crate) async fn restart_now(self: &Arc<Self>) -> Result<pb::RestartConsensusResponse, ApiError> {
+    pub(crate) async fn restart_now(self: &Arc<Self>, dry_run: bool) -> Result<pb::RestartConsensusResponse, ApiError> {
+        let pid = std::process::id();
+        if dry_run {
+            self.fresh().await?;
+            return Ok(pb::RestartConsensusResponse { pid, took_ms: 0, leaders: self.leaders() });
+        }
         let took = self.restart().await.map_err(|error| {
             ApiError::not_ready(format!("connections are new, but {error}; leaders go on meanwhile"))
         })?;
         let took_ms = crate::heartbeats::millis(took);
-        Ok(pb::RestartConsensusResponse { pid: std::process::id(), took_ms, leaders: self.leaders() })
+        Ok(pb::RestartConsensusResponse { pid, took_ms, leaders: self.leaders() })
     }
 
-    async fn change_policy(self: &Arc<Self>, change: impl Fn(&mut Policy)) -> Result<(Policy, bool), ApiError> {
+    /// The policy as changed, and whether that is a change.
+    async fn change_policy(
+        self: &Arc<Self>,
+        dry_run: bool,
+        change: impl Fn(&mut Policy),
+    ) -> Result<(Policy, bool), ApiError> {
         for _ in 0..ATTEMPTS {
             self.fresh().await?;
             let before = self.policy();
@@ -166,6 +185,9 @@ impl Coordinator {
             change(&mut after);
             if before == after {
                 return Ok((after, false));
+            }
+            if dry_run {
+                return Ok((after, true));
             }
             let set = self.timed(Operation::Policy, self.store.set_policy(&before, &after)).await;
             if set.map_err(|error| ApiError::not_ready(error.to_string()))? {

@@ -45,6 +45,14 @@ impl Coordinator {
     }
 }
 
+impl Desk {
+    /// An engine that the store or this coordinator knows.
+    pub(crate) fn engine(&self, incarnation: Incarnation) -> Option<Engine> {
+        let stored = self.reading.engines.get(&incarnation).map(|session| &session.engine);
+        stored.or_else(|| self.engines.get(&incarnation).map(|known| &known.engine)).cloned()
+    }
+}
+
 fn leader(desk: &Desk, shard: ShardId) -> pb::ShardLeader {
     let led = desk.reading.shards.get(&shard).and_then(ShardState::leader);
     let Some(leader) = led else { return pb::ShardLeader { shard: shard.0, ..pb::ShardLeader::default() } };

@@ -6,24 +6,27 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::admin::AdminCommand;
+use crate::admin::AdminArguments;
 
 /// Success.
 pub(crate) const EXIT_OK: u8 = 0;
 /// Something failed; the error says what.
 pub(crate) const EXIT_FAILURE: u8 = 1;
-/// The configuration is wrong. (Wrong usage of the command line is 2, by clap.)
+/// The command line is wrong; clap's own code for it.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// The configuration is wrong.
 pub(crate) const EXIT_CONFIGURATION: u8 = 3;
-/// `verify` found a difference, or `bench` or `replay` missed something that was acknowledged.
+/// A check found something: `verify` a difference, `bench` or `replay` something acknowledged that is missing, `admin
+/// doctor` or `admin healthcheck` something unhealthy.
 pub(crate) const EXIT_DIFFERENCE: u8 = 4;
-/// The node refused what was ordered; nothing was changed.
+/// What was ordered was refused, by the node or at the prompt; nothing was changed.
 pub(crate) const EXIT_REFUSED: u8 = 5;
 /// The node did not answer.
 pub(crate) const EXIT_UNREACHABLE: u8 = 6;
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 success; 1 failure; 2 wrong usage; 3 wrong configuration; 4 a check found a difference;
-5 the node refused an order and nothing was changed; 6 the node did not answer;
+Exit codes: 0 success; 1 failure; 2 wrong usage; 3 wrong configuration; 4 a check found a difference
+or something unhealthy; 5 an order was refused and nothing was changed; 6 the node did not answer;
 10 the journal is damaged or missing; 11 the journal could not be written.
 Every key of the configuration can be set by the environment: HIVE__LISTEN__GRPC=127.0.0.1:8080.";
 
@@ -48,8 +51,7 @@ pub(crate) enum Command {
     /// Replays the journal of a stopped node and compares history row by row.
     Verify(VerifyArguments),
     /// Orders to a running cluster, and what it says of itself.
-    #[command(subcommand)]
-    Admin(AdminCommand),
+    Admin(AdminArguments),
     /// What is configured.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -59,6 +61,21 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+}
+
+impl Command {
+    /// How its result, and its error, is printed.
+    pub(crate) const fn output(&self) -> Output {
+        match self {
+            Self::Run(_) | Self::Config(ConfigCommand::Validate(_)) => Output::Table,
+            Self::Demo(arguments) => arguments.output,
+            Self::Bench(arguments) => arguments.target.output,
+            Self::Replay(arguments) => arguments.target.output,
+            Self::Verify(arguments) => arguments.output,
+            Self::Admin(arguments) => arguments.asked.output,
+            Self::Config(ConfigCommand::Show { output, .. }) | Self::Version { output } => *output,
+        }
+    }
 }
 
 /// How a result is printed.

@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod config;
 mod demo;
+mod failure;
 mod load;
 mod output;
 mod replay;
@@ -18,15 +19,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use persistence_gateway::{BuildError, VerifyError};
 use service_kit::Shutdown;
 use service_kit::metrics::Exporter;
-use service_kit::node::{Listen, NodeError};
+use service_kit::node::Listen;
 use service_kit::telemetry::{self, LogConfig, LogFormat, LogOutput};
 
 use crate::cli::{
-    BenchArguments, Cli, Command, ConfigCommand, DemoArguments, EXIT_CONFIGURATION, EXIT_DIFFERENCE, EXIT_FAILURE,
-    EXIT_OK, Output, ReplayArguments, RunArguments,
+    BenchArguments, Cli, Command, ConfigCommand, DemoArguments, EXIT_DIFFERENCE, EXIT_OK, Output, ReplayArguments,
+    RunArguments,
 };
 use crate::config::{Misconfigured, ServerConfig};
 use crate::run::{Composed, Role};
@@ -36,28 +36,12 @@ use crate::temporary::{LoadTarget, TemporaryNode};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let code = dispatch(cli.command).unwrap_or_else(|error| {
-        output::error(&error);
-        exit_code(&error)
-    });
-    ExitCode::from(code)
-}
-
-/// The code of the part that failed, where it has one: whoever restarts the process must tell a damaged journal from
-/// a port that is taken.
-fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(node) = error.downcast_ref::<NodeError>() {
-        node.exit_code()
-    } else if let Some(gateway) = error.downcast_ref::<BuildError>() {
-        gateway.exit_code()
-    } else if let Some(verification) = error.downcast_ref::<VerifyError>() {
-        verification.exit_code()
-    } else if error.is::<Misconfigured>() {
-        EXIT_CONFIGURATION
-    } else {
-        EXIT_FAILURE
-    }
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return failure::usage(&error),
+    };
+    let output = command.output();
+    dispatch(command).map_or_else(|error| failure::tell(&error, output), ExitCode::from)
 }
 
 fn dispatch(command: Command) -> Result<u8> {
@@ -70,7 +54,7 @@ fn dispatch(command: Command) -> Result<u8> {
             let loaded = ServerConfig::load(arguments.file.config.as_deref()).context(Misconfigured)?;
             verify::run(loaded.value, arguments.data_dir, arguments.output)
         }
-        Command::Admin(command) => load(admin::run(command)),
+        Command::Admin(arguments) => load(admin::run(arguments)),
         Command::Config(ConfigCommand::Validate(file)) => {
             ServerConfig::load(file.config.as_deref()).context(Misconfigured)?;
             output::line("the configuration can be used");

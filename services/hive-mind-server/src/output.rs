@@ -19,7 +19,7 @@ pub(crate) fn error(error: &anyhow::Error) {
 
 /// The error and its causes. Many of them end with their own cause already: it is not said twice. Of a call that
 /// failed, it is what the other side said, not how the client keeps it.
-fn chain(error: &anyhow::Error) -> String {
+pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = match cause.downcast_ref::<Status>() {
@@ -34,6 +34,12 @@ fn chain(error: &anyhow::Error) -> String {
         }
     }
     text
+}
+
+/// A question, on standard error: standard output is for results.
+#[allow(dead_code, reason = "for commands that cannot be undone")]
+pub(crate) fn prompt(text: &str) {
+    eprint!("{text}");
 }
 
 /// A line for people.

@@ -51,12 +51,16 @@ pub(crate) fn check_order(order: Option<pb::Order>) -> Result<pb::Order, ApiErro
 }
 
 impl Coordinator {
-    /// Carries an order out, or returns the answer to it that there is already. True if it is that.
+    /// Carries an order out, or returns the answer to it that there is already. True if it is that. A dry run leaves no
+    /// trace: neither its id nor a record.
     pub(crate) async fn once<A: Message + Default>(
         self: &Arc<Self>,
         audit: &Audit<'_>,
         work: impl Future<Output = Result<A, ApiError>>,
     ) -> Result<(A, bool), ApiError> {
+        if audit.order.dry_run {
+            return work.await.map(|answer| (answer, false));
+        }
         let id = &audit.order.request_id;
         if id.is_empty() {
             return self.audited(audit, work).await.map(|answer| (answer, false));
@@ -113,7 +117,7 @@ impl Coordinator {
         let (after, outcome) =
             (self.summary(), result.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned()));
         let Audit { operation, subject, order } = audit;
-        let pb::Order { request_id, actor, reason } = order;
+        let pb::Order { request_id, actor, reason, dry_run: _ } = order;
         tracing::info!(
             target: "audit",
             operation, subject, actor, reason, request_id, before, after, result = outcome, "operator order"

@@ -96,7 +96,12 @@ fn all_led(leaders: &[(String, u64)]) -> bool {
 }
 
 fn order(id: &str) -> Option<pb::Order> {
-    Some(pb::Order { request_id: id.to_owned(), actor: "test".to_owned(), reason: "to see it".to_owned() })
+    let (request_id, actor, reason) = (id.to_owned(), "test".to_owned(), "to see it".to_owned());
+    Some(pb::Order { request_id, actor, reason, dry_run: false })
+}
+
+fn dry(id: &str) -> Option<pb::Order> {
+    order(id).map(|order| pb::Order { dry_run: true, ..order })
 }
 
 fn force(id: &str, to: &str) -> pb::ForceElectionRequest {
@@ -166,6 +171,35 @@ async fn a_forced_election_moves_the_shard_once_for_each_request() {
     assert!(client.set_elections(paused).await.unwrap().into_inner().changed);
     client.force_election(force("b", "engine-1")).await.unwrap();
     assert_eq!(leaders(client).await[0], ("engine-1".to_owned(), 3));
+}
+
+/// What a dry run says is what then happens, and until then nothing has: the id is not used up either.
+#[tokio::test]
+async fn r56_a_dry_run_checks_everything_and_changes_nothing() {
+    let mut node = start(1, &Arc::new(AtomicBool::new(true))).await;
+    let client = &mut node.client;
+    let _one = Engine::start(client.clone(), 1, 1);
+    until(client, "it leads", all_led).await;
+    let force = |to: &str| pb::ForceElectionRequest { order: dry("a"), shard: 0, to_engine: to.to_owned() };
+    let alone = ApiError::from_status(&client.force_election(force("")).await.unwrap_err());
+    assert_eq!(alone.code, ErrorCode::PreconditionFailed, "{alone}");
+    let _two = Engine::start(client.clone(), 2, 1);
+    until_two_engines(client).await;
+    let before = leaders(client).await;
+    let would = client.force_election(force("")).await.unwrap().into_inner().after.unwrap();
+    assert_eq!((would.engine.unwrap().name, would.epoch), ("engine-2".to_owned(), None));
+    let pause = |order| pb::SetElectionsRequest { order, paused: true };
+    let paused = client.set_elections(pause(dry("a"))).await.unwrap().into_inner();
+    assert!(paused.changed && paused.policy.unwrap().paused, "it would be");
+    let drain = |order| pb::DrainEngineRequest { order, engine: "engine-1".to_owned(), drain: true };
+    let drained = client.drain_engine(drain(dry("a"))).await.unwrap().into_inner();
+    assert_eq!((drained.changed, drained.still_leading), (true, vec![0]));
+    let restart = pb::RestartConsensusRequest { order: dry("a") };
+    assert_eq!(client.restart_consensus(restart).await.unwrap().into_inner().took_ms, 0);
+    let now = status(client).await.policy.unwrap();
+    assert!(!now.paused && now.drained_engines.is_empty(), "{now:?}");
+    assert_eq!(leaders(client).await, before);
+    assert!(client.set_elections(pause(order("a"))).await.unwrap().into_inner().changed, "the id is still free");
 }
 
 #[tokio::test]

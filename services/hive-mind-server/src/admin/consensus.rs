@@ -2,17 +2,14 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use tonic::{Request, Response, Status};
-use uuid::Uuid;
 use wire::pb::consensus::v1 as pb;
 use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
-use wire::status::{ApiError, ErrorCode};
 use wire::transport::Channel;
 
+use super::asked::{Asked, answered};
+use super::ordered::Ordered;
 use super::view::{Drained, Elected, Policy, Restarted, State};
-use super::{Asked, Ordered};
 use crate::cli::{EXIT_FAILURE, EXIT_OK};
-use crate::output;
 
 /// What can be ordered.
 #[derive(Debug, Subcommand)]
@@ -34,34 +31,23 @@ pub(crate) enum ConsensusCommand {
         to: Option<String>,
         #[command(flatten)]
         order: Ordered,
-        #[command(flatten)]
-        asked: Asked,
     },
     /// Makes sessions, watches and streams of the asked node's coordinator anew; process and leaders stay.
     Restart {
         #[command(flatten)]
         order: Ordered,
-        #[command(flatten)]
-        asked: Asked,
     },
     /// Shows leaders, engines, what is ordered, and the store.
-    Status {
-        #[command(flatten)]
-        asked: Asked,
-    },
+    Status,
     /// Pauses automatic elections: a leader that holds on stays, a dead one stays dead.
     Pause {
         #[command(flatten)]
         order: Ordered,
-        #[command(flatten)]
-        asked: Asked,
     },
     /// Ends a pause.
     Resume {
         #[command(flatten)]
         order: Ordered,
-        #[command(flatten)]
-        asked: Asked,
     },
     /// Takes all leaderships from an engine and gives it none, until `undrain`.
     Drain {
@@ -69,8 +55,6 @@ pub(crate) enum ConsensusCommand {
         engine: String,
         #[command(flatten)]
         order: Ordered,
-        #[command(flatten)]
-        asked: Asked,
     },
     /// Lets an engine lead again.
     Undrain {
@@ -78,44 +62,28 @@ pub(crate) enum ConsensusCommand {
         engine: String,
         #[command(flatten)]
         order: Ordered,
-        #[command(flatten)]
-        asked: Asked,
     },
 }
 
-impl ConsensusCommand {
-    pub(super) const fn asked(&self) -> &Asked {
-        match self {
-            Self::ForceElection { asked, .. }
-            | Self::Restart { asked, .. }
-            | Self::Status { asked }
-            | Self::Pause { asked, .. }
-            | Self::Resume { asked, .. }
-            | Self::Drain { asked, .. }
-            | Self::Undrain { asked, .. } => asked,
-        }
-    }
-}
-
-pub(super) async fn run(command: ConsensusCommand, asked: &Asked, channel: Channel) -> Result<u8> {
-    let client = &mut ConsensusServiceClient::new(channel);
+pub(super) async fn run(command: ConsensusCommand, asked: &Asked) -> Result<u8> {
+    let client = &mut ConsensusServiceClient::new(asked.channel()?);
     match command {
-        ConsensusCommand::ForceElection { shard, to, order, .. } => {
+        ConsensusCommand::ForceElection { shard, to, order, all: _ } => {
             let to_engine = to.unwrap_or_default();
             return force(client, asked, shard, &to_engine, &order).await;
         }
-        ConsensusCommand::Restart { order, .. } => {
-            let request = pb::RestartConsensusRequest { order: Some(order.order("")) };
-            let answer = answered(client.restart_consensus(within(asked, request)).await)?;
-            output::report(&Restarted::from(answer), asked.output, Restarted::print)?;
+        ConsensusCommand::Restart { order } => {
+            let request = pb::RestartConsensusRequest { order: Some(order.order()) };
+            let answer = answered(client.restart_consensus(asked.request(request)?).await)?;
+            asked.report(&Restarted::new(answer, order.dry_run), Restarted::print)?;
         }
-        ConsensusCommand::Status { .. } => {
-            output::report(&State::from(status(client, asked).await?), asked.output, State::print)?;
+        ConsensusCommand::Status => {
+            asked.report(&State::from(status(client, asked).await?), State::print)?;
         }
-        ConsensusCommand::Pause { order, .. } => set(client, asked, &order, true).await?,
-        ConsensusCommand::Resume { order, .. } => set(client, asked, &order, false).await?,
-        ConsensusCommand::Drain { engine, order, .. } => return drain(client, asked, &order, engine, true).await,
-        ConsensusCommand::Undrain { engine, order, .. } => return drain(client, asked, &order, engine, false).await,
+        ConsensusCommand::Pause { order } => set(client, asked, &order, true).await?,
+        ConsensusCommand::Resume { order } => set(client, asked, &order, false).await?,
+        ConsensusCommand::Drain { engine, order } => return drain(client, asked, &order, engine, true).await,
+        ConsensusCommand::Undrain { engine, order } => return drain(client, asked, &order, engine, false).await,
     }
     Ok(EXIT_OK)
 }
@@ -123,7 +91,7 @@ pub(super) async fn run(command: ConsensusCommand, asked: &Asked, channel: Chann
 type Client = ConsensusServiceClient<Channel>;
 
 async fn status(client: &mut Client, asked: &Asked) -> Result<pb::GetConsensusStatusResponse> {
-    answered(client.get_consensus_status(within(asked, pb::GetConsensusStatusRequest {})).await)
+    answered(client.get_consensus_status(asked.request(pb::GetConsensusStatusRequest {})?).await)
 }
 
 /// One shard after another. Those before one that is refused have moved, and are shown.
@@ -136,17 +104,17 @@ async fn force(client: &mut Client, asked: &Asked, shard: Option<u32>, to_engine
         }
     };
     let several = shard.is_none() && shards.len() > 1;
-    let id = order.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+    let id = order.order().request_id;
     let mut elected = Vec::new();
     let mut failed = None;
     for (shard, leader) in shards {
         if several && leader.is_some_and(|leader| leader == to_engine) {
             continue;
         }
-        let order = Ordered { request_id: Some(id.clone()), ..order.clone() };
-        let order = Some(order.order(&if several { format!("-{shard}") } else { String::new() }));
-        let request = pb::ForceElectionRequest { order, shard, to_engine: to_engine.to_owned() };
-        match answered(client.force_election(within(asked, request)).await) {
+        let request_id = if several { format!("{id}-{shard}") } else { id.clone() };
+        let order = pb::Order { request_id, ..order.order() };
+        let request = pb::ForceElectionRequest { order: Some(order), shard, to_engine: to_engine.to_owned() };
+        match answered(client.force_election(asked.request(request)?).await) {
             Ok(answer) => elected.push(answer),
             Err(error) => {
                 failed = Some(error);
@@ -162,45 +130,21 @@ async fn force(client: &mut Client, asked: &Asked, shard: Option<u32>, to_engine
         }
         return Err(error);
     }
-    output::report(&Elected::new(elected), asked.output, Elected::print)?;
+    asked.report(&Elected::new(elected, order.dry_run), Elected::print)?;
     Ok(EXIT_OK)
 }
 
 async fn set(client: &mut Client, asked: &Asked, order: &Ordered, paused: bool) -> Result<()> {
-    let request = pb::SetElectionsRequest { order: Some(order.order("")), paused };
-    let answer = answered(client.set_elections(within(asked, request)).await)?;
-    output::report(&Policy::new(answer.policy, answer.changed), asked.output, Policy::print)
+    let request = pb::SetElectionsRequest { order: Some(order.order()), paused };
+    let answer = answered(client.set_elections(asked.request(request)?).await)?;
+    asked.report(&Policy::new(answer.policy, answer.changed, order.dry_run), Policy::print)
 }
 
 /// An engine that still leads when the wait is over was not drained.
 async fn drain(client: &mut Client, asked: &Asked, order: &Ordered, engine: String, drain: bool) -> Result<u8> {
-    let request = pb::DrainEngineRequest { order: Some(order.order("")), engine: engine.clone(), drain };
-    let answer = answered(client.drain_engine(within(asked, request)).await)?;
-    let drained = Drained::new(engine, drain, answer);
-    output::report(&drained, asked.output, Drained::print)?;
-    Ok(if drain && !drained.still_leading.is_empty() { EXIT_FAILURE } else { EXIT_OK })
-}
-
-impl Ordered {
-    fn order(&self, suffix: &str) -> pb::Order {
-        let id = self.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-        pb::Order { request_id: id + suffix, actor: self.actor.clone(), reason: self.reason.clone() }
-    }
-}
-
-fn within<T>(asked: &Asked, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(asked.limit());
-    request
-}
-
-fn answered<T>(answer: Result<Response<T>, Status>) -> Result<T> {
-    let mut error = match answer {
-        Ok(answer) => return Ok(answer.into_inner()),
-        Err(status) => ApiError::from_status(&status),
-    };
-    if error.code == ErrorCode::Unsupported {
-        "the asked node runs no coordinator: name one that does with --target".clone_into(&mut error.message);
-    }
-    Err(error.into())
+    let request = pb::DrainEngineRequest { order: Some(order.order()), engine: engine.clone(), drain };
+    let answer = answered(client.drain_engine(asked.request(request)?).await)?;
+    let drained = Drained::new(engine, drain, answer, order.dry_run);
+    asked.report(&drained, Drained::print)?;
+    Ok(if drain && !order.dry_run && !drained.still_leading.is_empty() { EXIT_FAILURE } else { EXIT_OK })
 }

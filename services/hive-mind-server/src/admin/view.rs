@@ -20,6 +20,7 @@ pub(super) struct Leader {
 /// Leaderships that were moved.
 #[derive(Debug, Serialize)]
 pub(super) struct Elected {
+    dry_run: bool,
     elections: Vec<Election>,
 }
 
@@ -34,6 +35,7 @@ struct Election {
 /// The subsystem was restarted.
 #[derive(Debug, Serialize)]
 pub(super) struct Restarted {
+    dry_run: bool,
     pid: u32,
     took_ms: u64,
     leaders: Vec<Leader>,
@@ -42,6 +44,7 @@ pub(super) struct Restarted {
 /// What is ordered.
 #[derive(Debug, Serialize)]
 pub(super) struct Policy {
+    dry_run: bool,
     changed: bool,
     paused: bool,
     reason: String,
@@ -52,6 +55,7 @@ pub(super) struct Policy {
 /// An engine was drained, or may lead again.
 #[derive(Debug, Serialize)]
 pub(super) struct Drained {
+    dry_run: bool,
     engine: String,
     drained: bool,
     changed: bool,
@@ -99,6 +103,10 @@ struct Endpoint {
     error: String,
 }
 
+const fn would(dry_run: bool) -> &'static str {
+    if dry_run { "would be: " } else { "" }
+}
+
 impl From<pb::ShardLeader> for Leader {
     fn from(leader: pb::ShardLeader) -> Self {
         let led = leader.engine.is_some();
@@ -118,20 +126,21 @@ impl Leader {
     fn words(&self) -> String {
         match (&self.leader, self.term) {
             (Some(leader), Some(term)) => format!("{leader}, term {term}"),
+            (Some(leader), None) => leader.clone(),
             _ => "nobody".to_owned(),
         }
     }
 }
 
 impl Elected {
-    pub(super) fn new(answers: Vec<pb::ForceElectionResponse>) -> Self {
+    pub(super) fn new(answers: Vec<pb::ForceElectionResponse>, dry_run: bool) -> Self {
         let election = |answer: pb::ForceElectionResponse| Election {
             shard: answer.after.as_ref().map_or(0, |leader| leader.shard),
             before: answer.before.map(Leader::from),
             after: answer.after.map(Leader::from),
             repeated_request: answer.repeated_request,
         };
-        Self { elections: answers.into_iter().map(election).collect() }
+        Self { dry_run, elections: answers.into_iter().map(election).collect() }
     }
 
     pub(super) fn print(&self) {
@@ -142,46 +151,49 @@ impl Elected {
             let words = |leader: &Option<Leader>| leader.as_ref().map_or("nobody".to_owned(), Leader::words);
             let (before, after) = (words(&election.before), words(&election.after));
             let again = if election.repeated_request { " (done before under this request id)" } else { "" };
-            line(&format!("shard {}: {before} -> {after}{again}", election.shard));
+            let would = would(self.dry_run);
+            line(&format!("{would}shard {}: {before} -> {after}{again}", election.shard));
         }
     }
 }
 
-impl From<pb::RestartConsensusResponse> for Restarted {
-    fn from(answer: pb::RestartConsensusResponse) -> Self {
-        let leaders = answer.leaders.into_iter().map(Leader::from).collect();
-        Self { pid: answer.pid, took_ms: answer.took_ms, leaders }
-    }
-}
-
 impl Restarted {
+    pub(super) fn new(answer: pb::RestartConsensusResponse, dry_run: bool) -> Self {
+        let leaders = answer.leaders.into_iter().map(Leader::from).collect();
+        Self { dry_run, pid: answer.pid, took_ms: answer.took_ms, leaders }
+    }
+
     pub(super) fn print(&self) {
-        line(&format!("restarted in {} ms, still process {}", self.took_ms, self.pid));
+        if self.dry_run {
+            line(&format!("{}the coordinator of process {} restarts", would(true), self.pid));
+        } else {
+            line(&format!("restarted in {} ms, still process {}", self.took_ms, self.pid));
+        }
         self.leaders.iter().for_each(|leader| line(&format!("shard {}: {}", leader.shard, leader.words())));
     }
 }
 
 impl Policy {
-    pub(super) fn new(policy: Option<pb::ElectionPolicy>, changed: bool) -> Self {
+    pub(super) fn new(policy: Option<pb::ElectionPolicy>, changed: bool, dry_run: bool) -> Self {
         let pb::ElectionPolicy { paused, reason, actor, since_us: _, drained_engines } = policy.unwrap_or_default();
-        Self { changed, paused, reason, actor, drained_engines }
+        Self { dry_run, changed, paused, reason, actor, drained_engines }
     }
 
     pub(super) fn print(&self) {
         let state = if self.paused { "paused" } else { "automatic" };
-        line(&format!("{}elections are {state}", if self.changed { "" } else { "no change: " }));
+        line(&format!("{}elections are {state}", if self.changed { would(self.dry_run) } else { "no change: " }));
     }
 }
 
 impl Drained {
-    pub(super) fn new(engine: String, drained: bool, answer: pb::DrainEngineResponse) -> Self {
-        Self { engine, drained, changed: answer.changed, still_leading: answer.still_leading }
+    pub(super) fn new(engine: String, drained: bool, answer: pb::DrainEngineResponse, dry_run: bool) -> Self {
+        Self { dry_run, engine, drained, changed: answer.changed, still_leading: answer.still_leading }
     }
 
     pub(super) fn print(&self) {
         let state = if self.drained { "gets no leadership" } else { "may lead" };
-        line(&format!("{}{} {state}", if self.changed { "" } else { "no change: " }, self.engine));
-        if self.drained && !self.still_leading.is_empty() {
+        line(&format!("{}{} {state}", if self.changed { would(self.dry_run) } else { "no change: " }, self.engine));
+        if !self.dry_run && self.drained && !self.still_leading.is_empty() {
             line(&format!("it still leads shards {:?}: see the status", self.still_leading));
         }
     }
