@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use wire::pb::admin::v1::{ComponentStatus, NodeHealth};
 
+use crate::audit::Audit;
 use crate::{Components, MemoryAccounts, Pools};
 
 /// What all services of a process share. Clones share their registries.
@@ -27,6 +28,8 @@ pub struct NodeContext {
     pub pools: Pools,
     /// Who uses how much memory.
     pub memory: MemoryAccounts,
+    /// Who did what. Records nothing until it is opened.
+    pub audit: Audit,
 }
 
 impl NodeContext {
@@ -41,6 +44,7 @@ impl NodeContext {
             components: Components::new(),
             pools: Pools::default(),
             memory: MemoryAccounts::default(),
+            audit: Audit::none(),
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: anything about orders, journals or leadership; push of metrics or traces.
 
+pub mod audit;
 pub mod auth;
 mod caller;
 pub mod clock;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use persistence_gateway::config::JournalBackend;
 use serde::{Deserialize, Serialize};
+use service_kit::audit;
 use service_kit::config::{Loaded, load};
 use service_kit::node::Listen;
 use service_kit::telemetry::LogConfig;
@@ -40,6 +41,8 @@ pub(crate) struct ServerConfig {
     pub(crate) listen: Listen,
     /// What it logs.
     pub(crate) log: LogConfig,
+    /// Who did what: what of it is recorded.
+    pub(crate) audit: audit::Config,
     /// Where the services are that this process does not run itself.
     pub(crate) peers: Peers,
     /// The order engine.
@@ -77,6 +80,7 @@ impl Default for ServerConfig {
             node: NodeSection::default(),
             listen: Listen::default(),
             log: LogConfig::default(),
+            audit: audit::Config::default(),
             peers: Peers::default(),
             order_engine: order_engine::Config::default(),
             consensus_coordinator: consensus_coordinator::Config::default(),
@@ -115,6 +119,7 @@ impl ServerConfig {
             bail!("node.worker_threads is {}, allowed are 0 to {WORKER_THREADS_MAX}", self.node.worker_threads);
         }
         self.log.check()?;
+        self.audit.validate()?;
         for (key, address) in [
             ("listen.grpc", self.listen.grpc),
             ("listen.admin", self.listen.admin),

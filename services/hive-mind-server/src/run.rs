@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use persistence_gateway::config::JournalBackend;
 use serde::Serialize;
+use service_kit::audit::Audit;
 use service_kit::auth::local;
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, Node, NodeError, NodeOptions};
@@ -21,6 +22,9 @@ use neighbours::Neighbours;
 
 /// File in the data directory that says where the node listens.
 pub(crate) const ADDRESSES_FILE: &str = "node.json";
+
+/// The audit log among the components of a node's health.
+const AUDIT: &str = "audit";
 
 /// A service that a process can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,7 +95,9 @@ impl Composed {
         let _local_key = local::ensure(data_dir.path())
             .with_context(|| format!("cannot write {}", data_dir.path().join(local::FILE).display()))?;
         let names = roles.iter().map(|role| role.name().to_owned()).collect();
-        let context = NodeContext::new(&config.node.name, names, data_dir.path());
+        let mut context = NodeContext::new(&config.node.name, names, data_dir.path());
+        let component = context.components.register_optional(AUDIT);
+        context.audit = Audit::open(data_dir.path(), &config.node.name, &config.audit, component)?;
         context.memory.set_allocator(service_kit::memory::jemalloc);
         let node = Node::bind(NodeOptions::new(config.listen, context, exporter)).await?;
         let addresses = node.addresses();

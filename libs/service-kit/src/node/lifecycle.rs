@@ -90,6 +90,7 @@ pub(super) async fn run(
     }
     close.cancel();
     doors.close(Instant::now() + options.close_timeout).await;
+    context.audit.flush().await;
     tracing::info!(node = context.name, "stopped");
     first_error.map_or(Ok(()), Err)
 }
