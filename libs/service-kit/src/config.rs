@@ -1,13 +1,19 @@
 //! Configuration in three layers: the program's defaults, one TOML file, the environment.
 //!
 //! A key that nobody knows is refused with the nearest known one; a value of the wrong type is refused naming file,
-//! line, column and key. Every value remembers where it came from. Deliberately absent: what the keys are (each
-//! service declares its own `Config`), reloading, and any other file format.
+//! line, column and key. Every value remembers where it came from. A process keeps what is in force in an [`InForce`],
+//! which can be loaded again, and gives its parts out as [`Live`]. Deliberately absent: what the keys are (each
+//! service declares its own `Config`) and any other file format.
 //!
 //! Configuration types carry `#[serde(default, deny_unknown_fields)]` and serialize every field.
 
 mod diagnose;
+mod difference;
 mod environment;
+mod follow;
+mod in_force;
+mod live;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -22,6 +28,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use toml::de::DeTable;
 
+pub use follow::follow;
+pub use in_force::{Check, Complete, ConfigDoor, InForce, Source};
+pub use live::Live;
 pub use units::{ByteSize, HumanDuration, UnitError};
 
 /// A configuration and where each of its values came from.
@@ -47,6 +56,8 @@ pub enum Origin {
     },
     /// An environment variable.
     Environment(String),
+    /// An argument of the command line.
+    Argument(&'static str),
 }
 
 /// One line of `config show`.
@@ -54,7 +65,7 @@ pub enum Origin {
 pub struct Shown {
     /// Dotted key.
     pub key: String,
-    /// Value as JSON; passwords in URLs are replaced.
+    /// Value as JSON; secrets and the passwords of URLs are replaced.
     pub value: Value,
     /// Where it came from.
     pub origin: Origin,
@@ -129,11 +140,16 @@ pub fn load<T>(file: Option<&Path>, env_prefix: &str) -> Result<Loaded<T>, Confi
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    load_from(
-        file,
-        env_prefix,
-        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
-    )
+    load_from(file, env_prefix, process_variables())
+}
+
+/// The variables of the process, as far as they are text.
+fn process_variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// [`load`] with another environment than the process's own.
@@ -148,14 +164,26 @@ pub fn load_from<T>(
 where
     T: Serialize + DeserializeOwned + Default,
 {
+    let text = file.map(|path| read(path).map(|text| (path, text))).transpose()?;
+    load_text(text.as_ref().map(|(path, text)| (*path, text.as_str())), env_prefix, variables)
+}
+
+/// [`load_from`] with the text of a file instead of the file. The path is what its errors and origins name.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text<T>(
+    file: Option<(&Path, &str)>,
+    env_prefix: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded<T>, ConfigError>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
     let mut origins = BTreeMap::new();
     let (base, table) = match file {
         None => (T::default(), toml::Table::new()),
-        Some(path) => {
-            let text =
-                fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-            from_text(path, &text, &mut origins)?
-        }
+        Some((path, text)) => from_text(path, text, &mut origins)?,
     };
     let overrides = environment::overrides(env_prefix, variables);
     let value = environment::apply(base, table, &overrides)?;
@@ -178,7 +206,11 @@ impl<T: Serialize> Loaded<T> {
         let tree = serde_json::to_value(&self.value).unwrap_or_default();
         leaves(&tree)
             .into_iter()
-            .map(|(key, value)| Shown { origin: origin_of(&self.origins, &key), value: redacted(value), key })
+            .map(|(key, value)| Shown {
+                origin: origin_of(&self.origins, &key),
+                value: secrets::redacted(&key, value),
+                key,
+            })
             .collect()
     }
 }
@@ -234,17 +266,6 @@ fn origin_of(origins: &BTreeMap<String, Origin>, key: &str) -> Origin {
     }
 }
 
-/// Hides the password of a URL.
-fn redacted(value: Value) -> Value {
-    let hidden = value.as_str().and_then(|text| {
-        let (scheme, rest) = text.split_once("://")?;
-        let (user_info, host) = rest.split_once('@')?;
-        let (user, _) = user_info.split_once(':')?;
-        Some(format!("{scheme}://{user}:***@{host}"))
-    });
-    hidden.map_or(value, Value::String)
-}
-
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -260,6 +281,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment(variable) => f.write_str(variable),
+            Self::Argument(name) => f.write_str(name),
         }
     }
 }

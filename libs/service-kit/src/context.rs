@@ -1,11 +1,14 @@
 //! What a node gives to every service it carries. Absent: configuration and channels; those are passed one by one.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use wire::pb::admin::v1::{ComponentStatus, NodeHealth};
 
 use crate::audit::Audit;
+use crate::config::ConfigDoor;
+use crate::telemetry::LogLevel;
 use crate::{Components, MemoryAccounts, Pools};
 
 /// What all services of a process share. Clones share their registries.
@@ -30,6 +33,10 @@ pub struct NodeContext {
     pub memory: MemoryAccounts,
     /// Who did what. Records nothing until it is opened.
     pub audit: Audit,
+    /// The configuration in force; none for an instance that was composed by a program.
+    pub config: Option<Arc<dyn ConfigDoor>>,
+    /// What is logged; none where the instance does not decide it.
+    pub log_level: Option<LogLevel>,
 }
 
 impl NodeContext {
@@ -45,6 +52,8 @@ impl NodeContext {
             pools: Pools::default(),
             memory: MemoryAccounts::default(),
             audit: Audit::none(),
+            config: None,
+            log_level: None,
         }
     }
 

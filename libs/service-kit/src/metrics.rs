@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use wire::pb::admin::v1::ConfigResult;
+
 use crate::process;
 
 /// Buckets of every `*_seconds` histogram. From the cost of one matched command to the longest wait that is not a
@@ -136,8 +138,42 @@ pub(crate) fn record_ready(ready: bool) {
     metrics::gauge!("hive_mind_ready").set(if ready { 1.0 } else { 0.0 });
 }
 
+/// Records the configuration as it stands, and what became of a reload if there was one.
+pub(crate) fn record_config(result: Option<ConfigResult>, generation: u64, refused: bool, pending: usize) {
+    let flag = |set: bool| if set { 1.0 } else { 0.0 };
+    metrics::gauge!("config_generation").set(generation as f64);
+    metrics::gauge!("config_reload_failed").set(flag(refused));
+    metrics::gauge!("config_keys_pending_restart").set(pending as f64);
+    for (kind, name) in [
+        (ConfigResult::Accepted, "accepted"),
+        (ConfigResult::Unchanged, "unchanged"),
+        (ConfigResult::Refused, "refused"),
+    ] {
+        metrics::counter!("config_reloads_total", "result" => name).increment((result == Some(kind)).into());
+    }
+}
+
+/// Records whether a feature that can be switched is in use.
+pub fn record_feature(feature: &'static str, enabled: bool) {
+    metrics::describe_gauge!("feature_enabled", "Whether a feature is in use: 1 or 0, by feature.");
+    metrics::gauge!("feature_enabled", "feature" => feature).set(if enabled { 1.0 } else { 0.0 });
+}
+
 /// Describes what this crate records.
 pub(crate) fn describe() {
+    metrics::describe_gauge!(
+        "config_generation",
+        "Counts the configurations accepted that differed from the one before; 1 from the start on."
+    );
+    metrics::describe_gauge!(
+        "config_reload_failed",
+        "Whether the configuration file, as last read, cannot be used: 1 or 0. The last good one stays in force."
+    );
+    metrics::describe_gauge!(
+        "config_keys_pending_restart",
+        "Keys of the accepted configuration that only a restart brings into force."
+    );
+    metrics::describe_counter!("config_reloads_total", "Times the configuration was loaded again, by result.");
     metrics::describe_gauge!("hive_mind_component_health", "Condition of a component: 1 ok, 0.5 degraded, 0 down.");
     metrics::describe_gauge!("hive_mind_ready", "Whether the instance takes work: 1 or 0.");
 }

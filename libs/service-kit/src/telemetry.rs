@@ -1,5 +1,7 @@
 //! Logs: one JSON object a line (UTC in RFC 3339, level, target, fields, the request's id) or lines for people, and
-//! the end of the process when a task panics. Absent: traces to a collector; metrics (see [`crate::metrics`]).
+//! the end of the process when a task panics. What is logged can be changed while it runs ([`LogLevel`]). Absent: traces to a collector; metrics (see [`crate::metrics`]).
+
+mod level;
 
 use std::io::{self, IsTerminal, Write};
 use std::{fmt, panic, process, thread};
@@ -9,10 +11,13 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, SubscriberBuilder};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 
 use crate::request_id;
+
+pub use level::{LevelState, LogLevel, ORDERED_MAX};
 
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,11 +72,11 @@ impl Default for LogConfig {
     }
 }
 
-/// Sets up logging for the process.
+/// Sets up logging for the process; what is logged can then be changed.
 ///
 /// # Errors
 /// [`TelemetryError`] when the level is not understood or logging was set up before.
-pub fn init(config: &LogConfig, output: LogOutput) -> Result<(), TelemetryError> {
+pub fn init(config: &LogConfig, output: LogOutput) -> Result<LogLevel, TelemetryError> {
     let filter = filter(&config.level)?;
     let writer = move || -> Box<dyn Write> {
         match output {
@@ -79,19 +84,33 @@ pub fn init(config: &LogConfig, output: LogOutput) -> Result<(), TelemetryError>
             LogOutput::Stdout => Box::new(io::stdout()),
         }
     };
-    match config.format {
-        LogFormat::Json => tracing::subscriber::set_global_default(json_subscriber(filter, writer)),
+    let (set, level) = match config.format {
+        LogFormat::Json => {
+            let builder = json_subscriber(filter, writer).with_filter_reloading();
+            let level = LogLevel::new(&config.level, apply_by(builder.reload_handle()));
+            (tracing::subscriber::set_global_default(builder.finish()), level)
+        }
         LogFormat::Human => {
             let terminal = match output {
                 LogOutput::Stderr => io::stderr().is_terminal(),
                 LogOutput::Stdout => io::stdout().is_terminal(),
             };
-            let subscriber =
-                tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(terminal).finish();
-            tracing::subscriber::set_global_default(subscriber)
+            let builder = tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(writer)
+                .with_ansi(terminal)
+                .with_filter_reloading();
+            let level = LogLevel::new(&config.level, apply_by(builder.reload_handle()));
+            (tracing::subscriber::set_global_default(builder.finish()), level)
         }
-    }
-    .map_err(|_| TelemetryError::Twice)
+    };
+    set.map_err(|_| TelemetryError::Twice)?;
+    Ok(level)
+}
+
+fn apply_by<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> impl Fn(EnvFilter) + Send + Sync + 'static {
+    // Fails only when the subscriber is gone, and with it whoever would read the log.
+    move |filter| handle.reload(filter).unwrap_or(())
 }
 
 /// From now on a panic of any task or thread is logged and ends the process at once. A half-finished state must not
@@ -111,6 +130,9 @@ pub fn abort_on_panic() {
 }
 
 impl LogConfig {
+    /// Keys that may change while the process runs.
+    pub const HOT: &'static [&'static str] = &["level"];
+
     /// Whether [`init`] would understand it.
     ///
     /// # Errors
@@ -136,7 +158,7 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder().parse(level).map_err(|reason| error(reason.to_string()))
 }
 
-fn json_subscriber<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+fn json_subscriber<W>(filter: EnvFilter, writer: W) -> SubscriberBuilder<JsonFields, WithRequestId, EnvFilter, W>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -146,7 +168,6 @@ where
         .fmt_fields(JsonFields::new())
         .event_format(format)
         .with_writer(writer)
-        .finish()
 }
 
 /// Adds the id of the request that is being worked on to every line, at no cost where there is none.
@@ -195,7 +216,7 @@ mod tests {
     fn logged(level: &str, work: impl FnOnce()) -> Vec<Value> {
         let sink = Sink::default();
         let writer = sink.clone();
-        let subscriber = json_subscriber(filter(level).expect("a level"), move || writer.clone());
+        let subscriber = json_subscriber(filter(level).expect("a level"), move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, work);
         let bytes = sink.0.lock().expect("not poisoned").clone();
         let text = String::from_utf8(bytes).expect("text");

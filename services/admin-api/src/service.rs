@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use service_kit::config::Live;
 use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown, async_trait};
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
@@ -44,7 +45,9 @@ pub struct AdminApi {
 ///
 /// # Errors
 /// [`BuildError`] when the configuration is wrong.
-pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<AdminApi, BuildError> {
+pub async fn build(config: impl Into<Live<Config>>, deps: Deps, context: &NodeContext) -> Result<AdminApi, BuildError> {
+    let live: Live<Config> = config.into();
+    let config = (*live.now()).clone();
     config.validate()?;
     let component = context.components.register_optional(COMPONENT);
     component.serves(<AdminServiceServer<Answers> as NamedService>::NAME);

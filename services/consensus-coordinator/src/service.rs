@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use journal_core::placement::{Input, Timing};
+use service_kit::config::Live;
 use service_kit::{NodeContext, Service, ServiceError, Shutdown};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -62,7 +63,13 @@ pub struct ConsensusCoordinator {
 ///
 /// # Errors
 /// When a setting cannot be used or the embedded store cannot be opened.
-pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<ConsensusCoordinator, BuildError> {
+pub async fn build(
+    config: impl Into<Live<Config>>,
+    deps: Deps,
+    context: &NodeContext,
+) -> Result<ConsensusCoordinator, BuildError> {
+    let live: Live<Config> = config.into();
+    let config = (*live.now()).clone();
     config.validate()?;
     let shards = config.shards.into();
     let voters = Voters { gateways: deps.gateways, shared: deps.shared_voter };

@@ -6,11 +6,11 @@ mod peers;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use persistence_gateway::config::JournalBackend;
 use serde::{Deserialize, Serialize};
 use service_kit::audit;
-use service_kit::config::{Loaded, load};
+use service_kit::config::{InForce, Loaded, Origin, Source};
 use service_kit::node::Listen;
 use service_kit::telemetry::LogConfig;
 use types::SHARDS_MAX;
@@ -93,10 +93,42 @@ impl Default for ServerConfig {
 impl ServerConfig {
     /// Reads the file and the environment and checks every section.
     pub(crate) fn load(file: Option<&Path>) -> Result<Loaded<Self>> {
-        let mut loaded: Loaded<Self> = load(file, ENVIRONMENT_PREFIX)?;
-        loaded.value.tell_shards();
-        loaded.value.check()?;
-        Ok(loaded)
+        Self::source(file.map(Path::to_owned), None).load(None).map_err(Error::msg)
+    }
+
+    /// The same for a process that runs and may load it again; `data_dir` is the command line's.
+    pub(crate) fn in_force(file: Option<PathBuf>, data_dir: Option<PathBuf>) -> Result<InForce<Self>> {
+        InForce::load(Self::source(file, data_dir)).map_err(Error::msg)
+    }
+
+    fn source(file: Option<PathBuf>, data_dir: Option<PathBuf>) -> Source<Self> {
+        // A file may be renamed into another's place while the process stands in another directory.
+        let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
+        Source {
+            file,
+            prefix: ENVIRONMENT_PREFIX,
+            hot: Self::hot(),
+            complete: Box::new(move |loaded: &mut Loaded<Self>| {
+                loaded.value.tell_shards();
+                if let Some(directory) = &data_dir {
+                    loaded.value.node.data_dir.clone_from(directory);
+                    loaded.origins.insert("node.data_dir".to_owned(), Origin::Argument("--data-dir"));
+                }
+            }),
+            check: Box::new(|config: &Self| config.check().map_err(|error| format!("{error:#}"))),
+        }
+    }
+
+    /// The keys that may change while the process runs, as each section names them.
+    fn hot() -> Vec<String> {
+        let sections: [(&str, &[&str]); 5] = [
+            ("log", LogConfig::HOT),
+            ("order_engine", order_engine::Config::HOT),
+            ("consensus_coordinator", consensus_coordinator::Config::HOT),
+            ("persistence_gateway", persistence_gateway::Config::HOT),
+            ("admin_api", admin_api::Config::HOT),
+        ];
+        sections.iter().flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}.{key}"))).collect()
     }
 
     /// Every service works on all shards.
@@ -143,5 +175,19 @@ impl ServerConfig {
         self.admin_api.validate().context("admin_api")?;
         self.persistence_gateway.check().context("persistence_gateway")?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hot_key_is_a_key() {
+        let tree = serde_json::to_value(ServerConfig::default()).expect("a tree of keys");
+        for key in ServerConfig::hot() {
+            let found = key.split('.').try_fold(&tree, |at, part| at.get(part));
+            assert!(found.is_some(), "{key} is said to be hot, but there is no such key");
+        }
     }
 }

@@ -20,9 +20,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use service_kit::Shutdown;
+use service_kit::config::{Live, follow};
 use service_kit::metrics::Exporter;
 use service_kit::node::Listen;
-use service_kit::telemetry::{self, LogConfig, LogFormat, LogOutput};
+use service_kit::telemetry::{self, LogConfig, LogFormat, LogLevel, LogOutput};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::{
     BenchArguments, Cli, Command, ConfigCommand, DemoArguments, EXIT_DIFFERENCE, EXIT_OK, Output, ReplayArguments,
@@ -73,12 +75,11 @@ fn dispatch(command: Command) -> Result<u8> {
 }
 
 fn run_services(arguments: &RunArguments) -> Result<u8> {
-    let mut config = ServerConfig::load(arguments.file.config.as_deref()).context(Misconfigured)?.value;
-    if let Some(directory) = &arguments.data_dir {
-        config.node.data_dir.clone_from(directory);
-    }
+    let (file, data_dir) = (arguments.file.config.clone(), arguments.data_dir.clone());
+    let in_force = ServerConfig::in_force(file, data_dir).context(Misconfigured)?;
+    let config = in_force.now();
     let roles = Role::parse(&arguments.roles).context(Misconfigured)?;
-    telemetry::init(&config.log, LogOutput::Stdout).context(Misconfigured)?;
+    let log_level = telemetry::init(&config.log, LogOutput::Stdout).context(Misconfigured)?;
     telemetry::abort_on_panic();
     let runtime = runtime(config.node.worker_threads)?;
     runtime.block_on(async {
@@ -86,9 +87,16 @@ fn run_services(arguments: &RunArguments) -> Result<u8> {
         tokio::spawn(async move {
             let shutdown = Shutdown::new();
             shutdown.on_signals()?;
+            // From the start on: a file that is replaced while the journal is opened is not missed.
+            let _following = AbortOnDropHandle::new(tokio::spawn(follow(in_force.door())?));
+            let _logging = AbortOnDropHandle::new(tokio::spawn(follow_log_level(
+                in_force.part(|config| config.log.clone()),
+                log_level.clone(),
+            )));
             let name = config.node.name.clone();
             // On the heap, since it holds what every service needs while it is built.
-            let composed = Box::pin(Composed::new(config, &roles, Exporter::install()?)).await?;
+            let composed = Composed::new(&in_force, &roles, Exporter::install()?, Some(log_level));
+            let composed = Box::pin(composed).await?;
             let addresses = composed.addresses();
             tracing::info!(
                 node = name,
@@ -105,6 +113,16 @@ fn run_services(arguments: &RunArguments) -> Result<u8> {
         })
         .await?
     })
+}
+
+/// Logs what is configured, as long as nobody orders otherwise.
+async fn follow_log_level(mut config: Live<LogConfig>, log_level: LogLevel) {
+    loop {
+        let level = &config.changed().await.level;
+        if let Err(error) = log_level.configure(level) {
+            tracing::error!(%error, "the log level stays as it is");
+        }
+    }
 }
 
 fn arguments_roles(roles: &std::collections::BTreeSet<Role>) -> String {

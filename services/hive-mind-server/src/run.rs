@@ -12,8 +12,10 @@ use persistence_gateway::config::JournalBackend;
 use serde::Serialize;
 use service_kit::audit::Audit;
 use service_kit::auth::local;
+use service_kit::config::{InForce, Live};
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, Node, NodeError, NodeOptions};
+use service_kit::telemetry::LogLevel;
 use service_kit::{DataDir, NodeContext, Service, Shutdown};
 use wire::transport::{InProcessListener, in_process};
 
@@ -90,7 +92,13 @@ impl Role {
 
 impl Composed {
     /// Locks the data directory, binds the sockets, builds the services. Nothing is served yet.
-    pub(crate) async fn new(mut config: ServerConfig, roles: &BTreeSet<Role>, exporter: Exporter) -> Result<Self> {
+    pub(crate) async fn new(
+        in_force: &InForce<ServerConfig>,
+        roles: &BTreeSet<Role>,
+        exporter: Exporter,
+        log_level: Option<LogLevel>,
+    ) -> Result<Self> {
+        let config = in_force.now();
         let data_dir = DataDir::lock(&config.node.data_dir)?;
         let _local_key = local::ensure(data_dir.path())
             .with_context(|| format!("cannot write {}", data_dir.path().join(local::FILE).display()))?;
@@ -99,20 +107,16 @@ impl Composed {
         let component = context.components.register_optional(AUDIT);
         context.audit = Audit::open(data_dir.path(), &config.node.name, &config.audit, component)?;
         context.memory.set_allocator(service_kit::memory::jemalloc);
+        context.config = Some(in_force.door());
+        context.log_level = log_level;
+        in_force.report_to(context.components.register_optional("configuration"));
         let node = Node::bind(NodeOptions::new(config.listen, context, exporter)).await?;
         let addresses = node.addresses();
-        // Unless set otherwise, the engine goes by the node's name and is reached where the node really listens.
-        let usual = order_engine::Config::default();
-        if config.order_engine.name == usual.name {
-            config.order_engine.name.clone_from(&config.node.name);
-        }
-        if config.order_engine.advertised_address == usual.advertised_address {
-            config.order_engine.advertised_address = format!("http://{}", addresses.grpc);
-        }
         write_addresses(data_dir.path(), &config.node.name, addresses)?;
         let (dial, listener) = in_process();
-        let neighbours = Neighbours::new(&config, roles, &dial, addresses)?;
-        let services = build(config, roles, node.context(), neighbours).await?;
+        let engine = in_force.part(move |config| engine_config(config, addresses));
+        let neighbours = Neighbours::new(&config, &engine.now().advertised_address, roles, &dial, addresses)?;
+        let services = build(in_force, engine, roles, node.context(), neighbours).await?;
         Ok(Self { node, services, listener, addresses, _data_dir: data_dir })
     }
 
@@ -142,25 +146,41 @@ impl Composed {
     }
 }
 
+/// Unless set otherwise, the engine goes by the node's name and is reached where the node really listens.
+fn engine_config(config: &ServerConfig, addresses: Listen) -> order_engine::Config {
+    let (mut engine, usual) = (config.order_engine.clone(), order_engine::Config::default());
+    if engine.name == usual.name {
+        engine.name.clone_from(&config.node.name);
+    }
+    if engine.advertised_address == usual.advertised_address {
+        engine.advertised_address = format!("http://{}", addresses.grpc);
+    }
+    engine
+}
+
 /// The services, in the order in which they depend on each other.
 async fn build(
-    config: ServerConfig,
+    in_force: &InForce<ServerConfig>,
+    engine: Live<order_engine::Config>,
     roles: &BTreeSet<Role>,
     context: &NodeContext,
     neighbours: Neighbours,
 ) -> Result<Vec<Box<dyn Service>>> {
+    let now = in_force.now();
     let mut services: Vec<Box<dyn Service>> = Vec::new();
     for role in roles {
         services.push(match role {
             Role::PersistenceGateway => {
-                Box::new(persistence_gateway::build(config.persistence_gateway.clone(), context).await?)
+                let config = in_force.part(|config| config.persistence_gateway.clone());
+                Box::new(persistence_gateway::build(config, context).await?)
             }
             Role::ConsensusCoordinator => {
+                let config = in_force.part(|config| config.consensus_coordinator.clone());
                 let deps = consensus_coordinator::Deps {
                     gateways: neighbours.all(Role::PersistenceGateway),
-                    shared_voter: config.persistence_gateway.journal.backend == JournalBackend::Postgres,
+                    shared_voter: now.persistence_gateway.journal.backend == JournalBackend::Postgres,
                 };
-                Box::new(consensus_coordinator::build(config.consensus_coordinator.clone(), deps, context).await?)
+                Box::new(consensus_coordinator::build(config, deps, context).await?)
             }
             Role::OrderEngine => {
                 let gateways = neighbours.needed(Role::PersistenceGateway, *role)?;
@@ -170,14 +190,15 @@ async fn build(
                     journal: vec![gateways],
                     consensus: neighbours.needed(Role::ConsensusCoordinator, *role)?,
                 };
-                Box::new(order_engine::build(config.order_engine.clone(), deps, context).await?)
+                Box::new(order_engine::build(engine.clone(), deps, context).await?)
             }
             Role::AdminApi => {
                 neighbours.needed(Role::OrderEngine, *role)?;
                 neighbours.needed(Role::ConsensusCoordinator, *role)?;
-                let consensus = neighbours.named(Role::ConsensusCoordinator, &config.node.name);
-                let deps = admin_api::Deps { nodes: neighbours.nodes(&config.node.name), consensus };
-                Box::new(admin_api::build(config.admin_api.clone(), deps, context).await?)
+                let config = in_force.part(|config| config.admin_api.clone());
+                let consensus = neighbours.named(Role::ConsensusCoordinator, &now.node.name);
+                let deps = admin_api::Deps { nodes: neighbours.nodes(&now.node.name), consensus };
+                Box::new(admin_api::build(config, deps, context).await?)
             }
         });
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use service_kit::Shutdown;
+use service_kit::config::InForce;
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, NodeError};
 use tempfile::TempDir;
@@ -94,7 +95,8 @@ impl TemporaryNode {
         let mut config = ServerConfig { listen, ..ServerConfig::default() };
         config.node.data_dir = directory.path().to_owned();
         // On the heap, since it holds what every service needs while it is built.
-        let composed = Box::pin(Composed::new(config, &Role::parse("all")?, Exporter::install()?)).await?;
+        let config = InForce::fixed(config).map_err(anyhow::Error::msg)?;
+        let composed = Box::pin(Composed::new(&config, &Role::parse("all")?, Exporter::install()?, None)).await?;
         let addresses = composed.addresses();
         let ready = composed.ready();
         let shutdown = Shutdown::new();

@@ -120,6 +120,9 @@ impl From<RulesConfig> for Rules {
 }
 
 impl Config {
+    /// Keys that may change while the process runs; all others need a restart.
+    pub const HOT: &'static [&'static str] = &[];
+
     /// Checks every range; the error names the first key that is outside its own.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let wrong = |key: &str, problem: String| Err(ConfigError { key: key.to_owned(), problem });

@@ -9,6 +9,7 @@ use crate::health::EngineHealth;
 use crate::leadership::{Coordinators, LEADERSHIP_QUEUE, Leadership, LeadershipParts, Session, ShardStatus, Standing};
 use crate::metrics::Metrics;
 use crate::shard::{Shard, ShardError, ShardParts};
+use service_kit::config::Live;
 use service_kit::{NodeContext, Service, ServiceError, Shutdown, async_trait};
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,13 @@ pub struct OrderEngine {
 
 /// Puts an engine together. Nothing runs before [`Service::run`]; until a shard is open its requests are answered
 /// UNAVAILABLE.
-pub async fn build(config: Config, deps: Deps, context: &NodeContext) -> Result<OrderEngine, BuildError> {
+pub async fn build(
+    config: impl Into<Live<Config>>,
+    deps: Deps,
+    context: &NodeContext,
+) -> Result<OrderEngine, BuildError> {
+    let live: Live<Config> = config.into();
+    let config = (*live.now()).clone();
     config.validate()?;
     let most = journal_core::codec::control::MAX_VOTERS;
     if deps.journal.is_empty() || deps.journal.len() > most {

@@ -178,6 +178,9 @@ impl Default for DatabaseConfig {
 }
 
 impl Config {
+    /// Keys that may change while the process runs; all others need a restart.
+    pub const HOT: &'static [&'static str] = &[];
+
     /// Checks what the types cannot.
     ///
     /// # Errors

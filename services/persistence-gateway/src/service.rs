@@ -13,6 +13,7 @@ use journal_core::Recovered;
 use journal_store::file::{FileOptions, FileStorage};
 use journal_store::postgres::PostgresStorage;
 use journal_store::{Storage, StoreError};
+use service_kit::config::Live;
 use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown};
 use tokio::sync::oneshot;
 use tonic::server::NamedService;
@@ -121,7 +122,9 @@ pub(crate) fn open_storage(
 ///
 /// # Errors
 /// When a setting cannot be used or a journal cannot be opened. A history database that is away is no error.
-pub async fn build(config: Config, context: &NodeContext) -> Result<PersistenceGateway, BuildError> {
+pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Result<PersistenceGateway, BuildError> {
+    let live: Live<Config> = config.into();
+    let config = (*live.now()).clone();
     config.check()?;
     let component = context.components.register("persistence");
     component.serves(<JournalServiceServer<JournalVoter> as NamedService>::NAME);

@@ -31,12 +31,13 @@ impl Neighbours {
     /// A process may be among its own peers, so that all can have the same configuration: it calls itself over memory.
     pub(super) fn new(
         config: &ServerConfig,
+        advertised_address: &str,
         roles: &BTreeSet<Role>,
         dial: &InProcess,
         addresses: Listen,
     ) -> Result<Self> {
         let own = connect(&Address::InProcess(dial.clone()), &ClientOptions::default());
-        let itself = [format!("http://{}", addresses.grpc), config.order_engine.advertised_address.clone()];
+        let itself = [format!("http://{}", addresses.grpc), advertised_address.to_owned()];
         let ways = |role: Role, peers: &Addresses| -> Result<Ways> {
             let own = roles.contains(&role).then(|| own.clone());
             let peers =
