@@ -216,7 +216,7 @@ async fn restart_coordinators(cluster: &mut Cluster, random: &mut ChaCha8Rng) ->
 pub async fn force_election(cluster: &Cluster, shard: u32, to_engine: &str) -> Result<()> {
     let coordinator = cluster.coordinators.iter().find(|one| one.node().is_some()).context("a coordinator runs")?;
     let mut client = ConsensusServiceClient::new(coordinator.channel());
-    let order = Order { request_id: String::new(), actor: "chaos".to_owned(), reason: "a test".to_owned() };
+    let order = Order { actor: "chaos".to_owned(), reason: "a test".to_owned(), ..Order::default() };
     let mut request =
         tonic::Request::new(ForceElectionRequest { order: Some(order), shard, to_engine: to_engine.to_owned() });
     request.set_timeout(Duration::from_secs(20));

@@ -7,7 +7,9 @@ mod crash;
 mod failover;
 mod forwarding;
 mod hostile;
+mod limits;
 mod outages;
+mod pools;
 mod tools;
 
 /// Configuration of a node as the tests want it: quiet, its history in SQLite.

@@ -93,6 +93,19 @@ pub trait Storage: Send {
     /// [`StoreError::Invalid`] if `base` is not on this log; otherwise as for writes.
     fn trim(&mut self, base: &Tail) -> Result<(), StoreError>;
 
+    /// Its sessions on a database server; none where there is no server.
+    fn sessions(&self) -> Option<postgres::Sessions> {
+        None
+    }
+
+    /// Replaces its sessions on a database server. Nothing is lost when that fails: the next call connects anew.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] if the server takes no new session.
+    fn renew(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// A reader of the durable entries, for other threads.
     fn log(&self) -> Arc<dyn LogReader>;
 

@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Where Debian puts the server's programs, one directory per version.
 const PROGRAMS: &str = "/usr/lib/postgresql";
 /// A busy machine takes a while to initialise a cluster.
@@ -111,6 +113,36 @@ impl PostgresServer {
         self.stop("keep\n");
     }
 
+    /// Stops every process of the server where it stands, as a machine that hangs would: connections are taken by the
+    /// kernel, and nothing is answered until [`Self::thaw`].
+    ///
+    /// # Panics
+    /// If the server is gone.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    ///
+    /// # Panics
+    /// If the server is gone.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// To the server and to each process it has made for a session.
+    fn signal(&self, signal: Signal) {
+        let file = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).expect("a server that runs");
+        let server = file.lines().next().expect("its process id");
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).expect("it runs");
+        for process in std::iter::once(server).chain(children.split_whitespace()) {
+            if let Some(process) = process.parse().ok().and_then(Pid::from_raw) {
+                // A session may have ended just now.
+                let _ = kill_process(process, signal);
+            }
+        }
+    }
+
     fn stop(&mut self, line: &str) {
         if let Some(mut supervisor) = self.supervisor.take() {
             let mut input = supervisor.stdin.take().expect("a pipe was asked for");
@@ -145,6 +177,24 @@ impl PostgresServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// A session named "sleeper" that has begun a transaction and does nothing more, until the result is dropped.
+    ///
+    /// # Panics
+    /// If psql does not start.
+    #[must_use]
+    pub fn hold_a_transaction(&self, url: &str) -> OpenTransaction {
+        let mut psql = Command::new(self.programs.join("psql"))
+            .args([url, "-X", "-q"])
+            .env("PGAPPNAME", "sleeper")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("psql starts");
+        // It reads on, in the transaction, until its input ends.
+        psql.stdin.as_mut().expect("a pipe was asked for").write_all(b"BEGIN;\nSELECT 1;\n").expect("psql reads");
+        OpenTransaction(psql)
+    }
+
     fn is_ready(&self) -> bool {
         let status = self.client("pg_isready").stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
@@ -154,6 +204,16 @@ impl PostgresServer {
         let mut command = Command::new(self.programs.join(program));
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"]);
         command
+    }
+}
+
+/// See [`PostgresServer::hold_a_transaction`].
+pub struct OpenTransaction(Child);
+
+impl Drop for OpenTransaction {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

@@ -10,6 +10,7 @@
 //! Deliberately absent: which services there are, configuration files, signals (see [`Shutdown::on_signals`]).
 
 mod admin;
+pub(crate) mod database_service;
 mod grpc;
 mod grpc_health;
 mod lifecycle;
@@ -22,6 +23,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use wire::transport::InProcessListener;
+
+pub use database_service::NodeDatabase;
 
 use crate::metrics::Exporter;
 use crate::{NodeContext, Service, ServiceError, Shutdown};

@@ -37,6 +37,11 @@ impl Gather {
         Self { context, targets, consensus, default_timeout }
     }
 
+    /// All other instances.
+    pub(crate) fn others(&self) -> &Targets {
+        &self.targets
+    }
+
     /// The instance that answers.
     pub(crate) fn context(&self) -> &NodeContext {
         &self.context
@@ -113,7 +118,7 @@ impl Gather {
         self.consensus.ask_all(Question::Consensus, limit, ask).await
     }
 
-    fn own_answer(&self) -> pb::NodeAnswer {
+    pub(crate) fn own_answer(&self) -> pb::NodeAnswer {
         let (node, roles) = (self.context.name.clone(), self.context.roles.clone());
         pb::NodeAnswer { target: node.clone(), error: String::new(), latency_us: 0, node, roles }
     }

@@ -9,10 +9,12 @@ pub(crate) enum Question {
     Pools,
     Memory,
     Consensus,
+    /// An order to database pools.
+    Database,
 }
 
 impl Question {
-    const ALL: [Self; 4] = [Self::Health, Self::Pools, Self::Memory, Self::Consensus];
+    const ALL: [Self; 5] = [Self::Health, Self::Pools, Self::Memory, Self::Consensus, Self::Database];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -20,14 +22,15 @@ impl Question {
             Self::Pools => "pools",
             Self::Memory => "memory",
             Self::Consensus => "consensus",
+            Self::Database => "database",
         }
     }
 }
 
 /// Handles of the metrics, one per question.
 pub(crate) struct Metrics {
-    durations: [Histogram; 4],
-    failures: [Counter; 4],
+    durations: [Histogram; 5],
+    failures: [Counter; 5],
 }
 
 impl Metrics {

@@ -7,12 +7,14 @@ use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown, async
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use wire::pb::admin::v1::admin_service_server::AdminServiceServer;
+use wire::pb::admin::v1::database_service_server::DatabaseServiceServer;
 use wire::transport::{Channel, REQUEST_LIMIT};
 
 use crate::config::{Config, ConfigError};
+use crate::database::DatabaseOrders;
 use crate::gather::Gather;
 use crate::grpc::Answers;
-use crate::http;
+use crate::{database_http, http};
 
 /// Name of the service among the components of a node's health.
 const COMPONENT: &str = "admin";
@@ -51,6 +53,7 @@ pub async fn build(config: impl Into<Live<Config>>, deps: Deps, context: &NodeCo
     config.validate()?;
     let component = context.components.register_optional(COMPONENT);
     component.serves(<AdminServiceServer<Answers> as NamedService>::NAME);
+    component.serves(<DatabaseServiceServer<DatabaseOrders> as NamedService>::NAME);
     let gather = Gather::new(context.clone(), deps.nodes, deps.consensus, config.timeout.0);
     Ok(AdminApi { gather: Arc::new(gather), component })
 }
@@ -64,10 +67,13 @@ impl Service for AdminApi {
     fn register(&self, routes: &mut RoutesBuilder) {
         let answers = Answers(Arc::clone(&self.gather));
         routes.add_service(AdminServiceServer::new(answers).max_decoding_message_size(REQUEST_LIMIT));
+        let orders = DatabaseOrders::new(Arc::clone(&self.gather));
+        routes.add_service(DatabaseServiceServer::new(orders).max_decoding_message_size(REQUEST_LIMIT));
     }
 
     fn http(&self) -> Option<axum::Router> {
-        Some(http::router(Arc::clone(&self.gather)))
+        let database = database_http::router(DatabaseOrders::new(Arc::clone(&self.gather)));
+        Some(http::router(Arc::clone(&self.gather)).merge(database))
     }
 
     /// Has nothing of its own to do: it answers until the doors close, also while the node drains.

@@ -50,10 +50,30 @@ impl Targets {
     where
         F: Future<Output = Result<T, Status>>,
     {
+        self.ask_those(question, limit, |_| true, ask).await
+    }
+
+    /// Asks those whose names are wanted, as [`Self::ask_all`] does.
+    pub(crate) async fn ask_those<T, F>(
+        &self,
+        question: Question,
+        limit: Duration,
+        wanted: impl Fn(&str) -> bool,
+        ask: impl Fn(Channel) -> F,
+    ) -> Vec<Asked<T>>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
         let started = Instant::now();
-        let asked = join_all(self.targets.iter().map(|target| self.ask(question, limit, target, &ask))).await;
+        let those = self.targets.iter().filter(|target| wanted(&target.name));
+        let asked = join_all(those.map(|target| self.ask(question, limit, target, &ask))).await;
         self.metrics.duration(question).record(started.elapsed());
         asked
+    }
+
+    /// Their names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().map(|target| &*target.name)
     }
 
     /// Asks one, and waits at most `limit`. Giving up cancels the call at the asked instance too.
@@ -94,7 +114,7 @@ impl Targets {
 }
 
 /// The status in a line. Transport errors keep what lies below them, such as "connection refused", in their sources.
-fn explain(status: &Status) -> String {
+pub(crate) fn explain(status: &Status) -> String {
     let mut text = status.message().to_owned();
     let mut source = std::error::Error::source(status);
     while let Some(error) = source {

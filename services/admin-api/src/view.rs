@@ -4,6 +4,7 @@
 //! Times are RFC 3339 in UTC; durations carry their unit in the name; sizes are bytes.
 
 pub mod consensus;
+pub mod database;
 pub mod health;
 pub mod memory;
 pub mod pools;
@@ -31,6 +32,13 @@ impl From<Option<NodeAnswer>> for AnswerView {
     fn from(answer: Option<NodeAnswer>) -> Self {
         let NodeAnswer { target, error, latency_us, node, roles } = answer.unwrap_or_default();
         Self { target, instance: given(node), services: roles, error: given(error), latency_us }
+    }
+}
+
+impl AnswerView {
+    /// Name the instance gives itself, or the one under which it is known.
+    pub(crate) fn name(&self) -> String {
+        self.instance.clone().unwrap_or_else(|| self.target.clone())
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod asked;
 mod consensus;
+mod database;
 mod ordered;
 mod view;
 
@@ -31,11 +32,15 @@ enum AdminCommand {
     /// Leaders of shards: who they are, and who shall be.
     #[command(subcommand)]
     Consensus(consensus::ConsensusCommand),
+    /// Connection pools: how they are, and what is done with them.
+    #[command(subcommand)]
+    Database(database::DatabaseCommand),
 }
 
 /// Runs a command and prints its result.
 pub(crate) async fn run(AdminArguments { asked, command }: AdminArguments) -> Result<u8> {
     match command {
         AdminCommand::Consensus(command) => consensus::run(command, &asked).await,
+        AdminCommand::Database(command) => database::run(command, &asked).await,
     }
 }

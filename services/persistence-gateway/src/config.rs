@@ -4,9 +4,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use service_kit::config::{ByteSize, HumanDuration};
+use tokio_postgres::config::SslMode;
+
+/// Silence after which the kernel asks whether the server's host still exists.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
 /// A gateway's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +128,28 @@ impl From<String> for DatabaseUrl {
     }
 }
 
+impl DatabaseConfig {
+    /// How to connect, as far as the driver has to know. Time limits are the caller's.
+    pub(crate) fn postgres_options(&self) -> Result<tokio_postgres::Config, String> {
+        let mut options: tokio_postgres::Config =
+            self.url.expose().parse().map_err(|error: tokio_postgres::Error| {
+                // Its sources say which part; none of them repeats the password.
+                let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                format!("database.url cannot be read: {error}: {source}")
+            })?;
+        if options.get_ssl_mode() == SslMode::Require {
+            let problem =
+                "database.url asks for TLS, which is not offered yet: use sslmode=disable on a trusted network";
+            return Err(problem.to_owned());
+        }
+        options
+            .application_name(&self.application_name)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .tcp_user_timeout(self.query_timeout.0);
+        Ok(options)
+    }
+}
+
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "(none)" } else { "(set)" })
@@ -179,7 +206,25 @@ impl Default for DatabaseConfig {
 
 impl Config {
     /// Keys that may change while the process runs; all others need a restart.
-    pub const HOT: &'static [&'static str] = &[];
+    pub const HOT: &'static [&'static str] =
+        &["database.max_connections", "database.connection_timeout", "database.query_timeout"];
+
+    /// Connections for questions: what the projectors leave.
+    pub(crate) fn question_connections(&self) -> u32 {
+        let shards = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
+        self.database.max_connections.saturating_sub(shards).max(1)
+    }
+
+    /// Sessions on the database server that are none of the pool for questions: a projector's for each shard and, of a
+    /// journal that is kept there, those of its writers, readers, snapshots, and of the one that looks after it.
+    pub(crate) fn sessions_beside_questions(&self) -> u32 {
+        let shards = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
+        let journal = match self.journal.backend {
+            JournalBackend::File => 0,
+            JournalBackend::Postgres => shards.saturating_mul(journal_store::postgres::SESSIONS).saturating_add(1),
+        };
+        shards.saturating_add(journal)
+    }
 
     /// Checks what the types cannot.
     ///

@@ -1,7 +1,12 @@
 //! What is measured about each pool of database connections, and how it is shown.
 //!
-//! Deliberately absent: the pools; those are deadpool's and sqlx's. They report here how each wait for a connection
-//! went.
+//! Deliberately absent: how connections are made; deadpool and sqlx do that. Pools report here how each wait for a
+//! connection went.
+
+pub(crate) mod journal;
+mod leases;
+pub(crate) mod postgres;
+mod server;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +19,8 @@ use wire::pb::admin::v1::Pool;
 /// Longest wait that is told apart, microseconds: ten minutes, far above any configured timeout.
 const WAIT_MAX_US: u64 = 600_000_000;
 
-/// How many connections a pool has open and how many of them are idle.
-type Sizes = Box<dyn Fn() -> (u32, u32) + Send + Sync>;
+/// How many connections a pool may have, how many are open, and how many of them are idle.
+type Sizes = Box<dyn Fn() -> (u32, u32, u32) + Send + Sync>;
 
 /// Measures one pool.
 pub struct PoolGauge {
@@ -46,8 +51,8 @@ impl PoolGauge {
         }
     }
 
-    /// From now on `sizes` tells (open, idle) connections.
-    pub(crate) fn watch(&self, sizes: impl Fn() -> (u32, u32) + Send + Sync + 'static) {
+    /// From now on `sizes` tells (allowed, open, idle) connections.
+    pub(crate) fn watch(&self, sizes: impl Fn() -> (u32, u32, u32) + Send + Sync + 'static) {
         *self.sizes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(sizes));
     }
 
@@ -89,13 +94,14 @@ impl Drop for Waiting<'_> {
 
 impl PoolStatus for PoolGauge {
     fn status(&self) -> Pool {
-        let (size, idle) =
-            self.sizes.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or((0, 0), |sizes| sizes());
+        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (max_size, size, idle) = sizes.as_ref().map_or((self.max_size, 0, 0), |sizes| sizes());
+        drop(sizes);
         Pool {
             service: "persistence".to_owned(),
             name: self.name.clone(),
             database: self.database.to_owned(),
-            max_size: self.max_size,
+            max_size,
             size,
             idle,
             in_use: size.saturating_sub(idle),

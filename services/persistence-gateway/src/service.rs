@@ -16,6 +16,7 @@ use journal_store::{Storage, StoreError};
 use service_kit::config::Live;
 use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown};
 use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use types::{LogId, Seq, ShardId};
@@ -27,6 +28,8 @@ use crate::config::{Config, ConfigProblem, HistoryDatabase, JournalBackend};
 use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, ShardProgress, sqlite_path};
 use crate::journal::{JournalFailure, JournalHandle, JournalVoter, Watch};
 use crate::pools::PoolGauge;
+use crate::pools::journal::JournalSessions;
+use crate::pools::postgres::PostgresPool;
 use crate::projector::{Projector, ProjectorOptions};
 use crate::{EXIT_JOURNAL_DAMAGED, EXIT_JOURNAL_FAILED, blocking, journal, projector};
 
@@ -92,6 +95,8 @@ pub struct PersistenceGateway {
     ended: Vec<oneshot::Receiver<Result<(), JournalFailure>>>,
     projectors: Vec<Projector>,
     component: Component,
+    /// Applies changes of the configuration for as long as the gateway lives.
+    following: Option<AbortOnDropHandle<()>>,
 }
 
 /// Directory of a shard's segment files.
@@ -135,11 +140,11 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
         HistoryDatabase::Sqlite => "sqlite",
         HistoryDatabase::Postgres => "postgres",
     };
-    let shards = u32::try_from(config.shards.len()).unwrap_or(u32::MAX);
-    let readers = config.database.max_connections.saturating_sub(shards).max(1);
+    let readers = config.question_connections();
     let gauge = Arc::new(PoolGauge::new("history-read", database, readers));
     let reader = HistoryReader::new(&config, &context.data_dir, readers, Arc::clone(&gauge))?;
-    context.pools.register(gauge);
+    let mut pools = LivePools { questions: reader.pool(), projectors: Vec::new() };
+    register_pool(context, gauge, reader.pool());
     let mut gateway = PersistenceGateway {
         voter: JournalVoter::default(),
         queries: HistoryQueries::new(reader.clone(), BTreeMap::new()),
@@ -147,9 +152,13 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
         ended: Vec::new(),
         projectors: Vec::new(),
         component,
+        following: None,
     };
     let mut progress = BTreeMap::new();
     let watch = watch(&config)?;
+    if let Some(watch) = &watch {
+        context.pools.register(Arc::new(JournalSessions::Watch(watch.clone())));
+    }
     for shard in config.shards.iter().copied().map(ShardId) {
         let (settings, data_dir) = (config.clone(), context.data_dir.clone());
         let opened = move || open_storage(&settings, &data_dir, shard);
@@ -158,12 +167,17 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
         refuse_a_lost_journal(&config, &context.data_dir, shard, &recovered, &reader).await?;
         let spawned = journal::spawn(shard, &context.name, storage, recovered, watch.as_ref())
             .map_err(|error| BuildError::System(error.to_string()))?;
+        if let Some(sessions) = spawned.handle.sessions() {
+            context.pools.register(Arc::new(JournalSessions::Shard(sessions)));
+        }
         let gauge = Arc::new(PoolGauge::new(format!("history-write-{shard}"), database, 1));
-        context.pools.register(Arc::clone(&gauge) as Arc<dyn service_kit::PoolStatus>);
+        let writer = HistoryWriter::new(&config, &context.data_dir, Arc::clone(&gauge))?;
+        pools.projectors.extend(writer.pool());
+        register_pool(context, gauge, writer.pool());
         let projector = projector::spawn(ProjectorOptions {
             config: config.clone(),
             journal: spawned.handle.clone(),
-            writer: HistoryWriter::new(&config, &context.data_dir, gauge)?,
+            writer,
             component: history.clone(),
         })
         .map_err(|error| BuildError::System(error.to_string()))?;
@@ -176,8 +190,38 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     }
     gateway.voter = JournalVoter::new(gateway.journals.iter().map(|j| (j.shard(), j.clone())).collect());
     gateway.queries = HistoryQueries::new(reader, progress);
+    gateway.following = Some(AbortOnDropHandle::new(tokio::spawn(pools.follow(live))));
     gateway.component.ok();
     Ok(gateway)
+}
+
+/// Pools whose limits may be changed while they are in use.
+struct LivePools {
+    questions: Option<PostgresPool>,
+    projectors: Vec<PostgresPool>,
+}
+
+impl LivePools {
+    /// Applies every change of the configuration.
+    async fn follow(self, mut live: Live<Config>) {
+        loop {
+            let config = live.changed().await;
+            if let Some(pool) = &self.questions {
+                pool.apply(&config.database, config.question_connections());
+            }
+            for pool in &self.projectors {
+                pool.apply(&config.database, 1);
+            }
+        }
+    }
+}
+
+/// Shows a pool, and lets operators give it orders if there is a server behind it.
+fn register_pool(context: &NodeContext, gauge: Arc<PoolGauge>, pool: Option<PostgresPool>) {
+    match pool {
+        Some(pool) => context.pools.register(Arc::new(pool)),
+        None => context.pools.register(gauge),
+    }
 }
 
 /// Who looks after a journal that other gateways may write to; none for one of our own.

@@ -6,6 +6,7 @@
 use types::{Epoch, Incarnation, Seq, ShardId};
 
 use super::session::{Session, Timeouts};
+use super::sessions::Sessions;
 use crate::StoreError;
 
 /// What stands in the database about a shard.
@@ -27,6 +28,7 @@ pub struct Sighting {
 pub struct PostgresLookout {
     session: Session,
     shards: Vec<i32>,
+    sessions: Sessions,
 }
 
 impl PostgresLookout {
@@ -39,7 +41,14 @@ impl PostgresLookout {
             i32::try_from(shard.0).map_err(|_| StoreError::invalid(format!("shard {shard} is too high")))
         };
         let shards = shards.into_iter().map(number).collect::<Result<_, _>>()?;
-        Ok(Self { session: Session::new(url, timeouts)?, shards })
+        let sessions = Sessions::default();
+        Ok(Self { session: Session::new(url, timeouts, &sessions)?, shards, sessions })
+    }
+
+    /// Its session, for whoever wants it replaced.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        self.sessions.clone()
     }
 
     /// What stands there now. Shards that were never opened are left out.

@@ -13,6 +13,7 @@ mod reader;
 mod records;
 mod schema;
 mod session;
+mod sessions;
 mod snapshots;
 mod writer;
 
@@ -27,6 +28,7 @@ pub use lookout::{PostgresLookout, Sighting};
 use reader::PostgresReader;
 use session::Session;
 pub use session::Timeouts;
+pub use sessions::{APPLICATION_NAME, SESSIONS, Sessions};
 use snapshots::PostgresSnapshots;
 
 /// One shard's journal in a database. Its calls block; never make one on a thread that runs async tasks.
@@ -38,6 +40,7 @@ pub struct PostgresStorage {
     known: Option<Recovered>,
     reader: Arc<PostgresReader>,
     snapshots: Arc<PostgresSnapshots>,
+    sessions: Sessions,
 }
 
 impl PostgresStorage {
@@ -56,18 +59,20 @@ impl PostgresStorage {
     /// As [`Self::connect`].
     pub fn connect_with(url: &str, shard: ShardId, timeouts: Timeouts) -> Result<Self, StoreError> {
         let shard = i32::try_from(shard.0).map_err(|_| StoreError::invalid(format!("shard {shard} is too high")))?;
-        let mut session = Session::new(url, timeouts)?;
+        let sessions = Sessions::default();
+        let mut session = Session::new(url, timeouts, &sessions)?;
         schema::ensure(&mut session)?;
         Ok(Self {
             shard,
             session,
             service: Service::New,
             known: None,
-            reader: Arc::new(PostgresReader { shard, session: Mutex::new(Session::new(url, timeouts)?) }),
+            reader: Arc::new(PostgresReader { shard, session: Mutex::new(Session::new(url, timeouts, &sessions)?) }),
             snapshots: Arc::new(PostgresSnapshots {
                 shard,
-                session: Mutex::new(Session::new(url, timeouts.for_snapshots())?),
+                session: Mutex::new(Session::new(url, timeouts.for_snapshots(), &sessions)?),
             }),
+            sessions,
         })
     }
 
@@ -151,6 +156,21 @@ impl Storage for PostgresStorage {
         control.base = *base;
         self.service.set_control(control);
         Ok(())
+    }
+
+    fn sessions(&self) -> Option<Sessions> {
+        Some(self.sessions.clone())
+    }
+
+    fn renew(&mut self) -> Result<(), StoreError> {
+        self.sessions.renew();
+        // Those that are in use now replace theirs before the next use.
+        for session in [&self.reader.session, &self.snapshots.session] {
+            if let Ok(mut session) = session.try_lock() {
+                session.disconnect();
+            }
+        }
+        self.session.renew()
     }
 
     fn log(&self) -> Arc<dyn LogReader> {

@@ -8,9 +8,11 @@ use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
+use super::sessions::{APPLICATION_NAME, Open, Sessions};
 use crate::StoreError;
 
 /// Time limits of a database storage.
@@ -90,6 +92,9 @@ fn describe(error: &tokio_postgres::Error) -> String {
 pub(crate) struct Connection {
     client: Client,
     statements: HashMap<&'static str, Statement>,
+    /// Moves the bytes; runs only while the session does.
+    driver: JoinHandle<()>,
+    open: Open,
 }
 
 impl Connection {
@@ -124,10 +129,11 @@ pub(crate) struct Session {
     config: Config,
     timeouts: Timeouts,
     client: Option<Connection>,
+    sessions: Sessions,
 }
 
 impl Session {
-    pub(crate) fn new(url: &str, timeouts: Timeouts) -> Result<Self, StoreError> {
+    pub(crate) fn new(url: &str, timeouts: Timeouts, sessions: &Sessions) -> Result<Self, StoreError> {
         let mut config: Config =
             url.parse().map_err(|error| StoreError::invalid(format!("database url: {}", describe(&error))))?;
         config
@@ -135,12 +141,12 @@ impl Session {
             .keepalives_idle(Duration::from_secs(5))
             // A server that is gone without a word is noticed within the time a statement may take.
             .tcp_user_timeout(timeouts.statement)
-            .application_name("hivemind-journal");
+            .application_name(APPLICATION_NAME);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|source| StoreError::io("start a runtime", "database session", source))?;
-        Ok(Self { runtime: Some(runtime), config, timeouts, client: None })
+        Ok(Self { runtime: Some(runtime), config, timeouts, client: None, sessions: sessions.clone() })
     }
 
     /// Runs `attempt`, one short exchange, until it succeeds, fails for good or the time of a call is over. The second
@@ -156,7 +162,20 @@ impl Session {
 
     /// Gives the connection back to the server, for sessions that are used now and then; the next call makes another.
     pub(crate) fn disconnect(&mut self) {
-        self.client = None;
+        let (Some(Connection { driver, open, .. }), Some(runtime)) = (self.client.take(), &self.runtime) else {
+            return;
+        };
+        driver.abort();
+        // It is not dropped, and its socket not closed, before the runtime has turned once more. An error says that it
+        // was aborted.
+        drop(runtime.block_on(driver));
+        drop(open);
+    }
+
+    /// Another connection in the place of the one there is.
+    pub(crate) fn renew(&mut self) -> Result<(), StoreError> {
+        self.disconnect();
+        self.run("connect anew", async |client, _| Ok(client.batch_execute("SELECT 1").await?))
     }
 
     /// The limit an attempt of [`Self::run_long`] has to set for each of its statements.
@@ -180,7 +199,8 @@ impl Session {
                 Err(Failure::Transient(reason)) => reason,
             };
             // Whatever the connection still carries must not be mistaken for an answer to the next attempt.
-            self.client = None;
+            self.disconnect();
+            self.sessions.failed(&reason);
             if Instant::now() + wait > deadline {
                 return Err(StoreError::Database { operation, reason });
             }
@@ -196,12 +216,17 @@ impl Session {
         attempt: &mut impl AsyncFnMut(&mut Connection, bool) -> Result<T, Failure>,
         in_doubt: &mut bool,
     ) -> Result<T, Failure> {
-        let Self { runtime, config, timeouts, client } = self;
+        if self.client.as_ref().is_some_and(|client| client.open.is_outdated()) {
+            self.disconnect();
+        }
+        let Self { runtime, config, timeouts, client, sessions } = self;
         let Some(runtime) = runtime else { return Err(Failure::Final("the session is closed".to_owned())) };
         runtime.block_on(async {
             if client.as_ref().is_none_or(|client| client.is_closed()) {
                 let fresh = answer(timeouts.connect, connect(config, timeouts.statement)).await?;
-                *client = Some(Connection { client: fresh, statements: HashMap::new() });
+                let (fresh, driver) = fresh;
+                let open = sessions.opened();
+                *client = Some(Connection { client: fresh, statements: HashMap::new(), driver, open });
             }
             let Some(client) = client else { return Err(Failure::Transient("not connected".to_owned())) };
             let result = attempt(client, *in_doubt).await;
@@ -231,9 +256,9 @@ where
     }
 }
 
-async fn connect(config: &Config, statement: Duration) -> Result<Client, Failure> {
+async fn connect(config: &Config, statement: Duration) -> Result<(Client, JoinHandle<()>), Failure> {
     let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
+    let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = describe(&error), "database connection ended");
         }
@@ -246,5 +271,5 @@ async fn connect(config: &Config, statement: Duration) -> Result<Client, Failure
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     );
     client.batch_execute(&setup).await?;
-    Ok(client)
+    Ok((client, driver))
 }

@@ -10,10 +10,12 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 use tower::Layer;
+use wire::pb::admin::v1::node_database_service_server::NodeDatabaseServiceServer;
 use wire::pb::admin::v1::node_service_server::NodeServiceServer;
 use wire::transport::{InProcessListener, REQUEST_LIMIT, server_settings};
 
 use super::NodeError;
+use super::database_service::NodeDatabase;
 use super::node_service::NodeAnswers;
 use crate::request_id::RequestIdLayer;
 use crate::{NodeContext, Service};
@@ -43,7 +45,10 @@ pub(super) fn routes(
         .add_service(health)
         .add_service(reflection().build_v1().map_err(NodeError::Reflection)?)
         .add_service(reflection().build_v1alpha().map_err(NodeError::Reflection)?)
-        .add_service(NodeServiceServer::new(NodeAnswers(context.clone())).max_decoding_message_size(REQUEST_LIMIT));
+        .add_service(NodeServiceServer::new(NodeAnswers(context.clone())).max_decoding_message_size(REQUEST_LIMIT))
+        .add_service(
+            NodeDatabaseServiceServer::new(NodeDatabase::new(context.clone())).max_decoding_message_size(REQUEST_LIMIT),
+        );
     Ok((builder.routes().prepare(), reporter))
 }
 

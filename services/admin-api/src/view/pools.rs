@@ -61,7 +61,9 @@ pub struct TotalView {
 }
 
 impl PoolsView {
-    pub(crate) fn new(response: pb::GetPoolStatusResponse) -> Self {
+    /// Of an answer.
+    #[must_use]
+    pub fn new(response: pb::GetPoolStatusResponse) -> Self {
         let mut pools = Vec::new();
         let mut total = TotalView::default();
         let mut instances = Vec::new();
@@ -73,8 +75,7 @@ impl PoolsView {
                 total.idle = total.idle.saturating_add(pool.idle);
                 total.in_use = total.in_use.saturating_add(pool.in_use);
                 total.waiters = total.waiters.saturating_add(pool.waiters);
-                let instance = answer.instance.clone().unwrap_or_else(|| answer.target.clone());
-                pools.push(PoolView::new(pool, instance));
+                pools.push(PoolView::new(pool, answer.name()));
             }
             instances.push(answer);
         }
@@ -83,7 +84,7 @@ impl PoolsView {
 }
 
 impl PoolView {
-    fn new(pool: pb::Pool, instance: String) -> Self {
+    pub(super) fn new(pool: pb::Pool, instance: String) -> Self {
         Self {
             service: pool.service,
             instance,

@@ -16,6 +16,7 @@ mod values;
 
 pub(crate) use compare::{compare, difference};
 pub use page::PageToken;
+pub(crate) use postgres::failed as postgres_error;
 pub use query::{ExecutionFilter, OrderFilter, Page, TradeFilter};
 pub(crate) use rows::FinalOrders;
 pub use rows::{ExecutionKind, ExecutionRow, InstrumentRow, OrderChange, OrderRow, RowBatch, Stamp, TradeRow};

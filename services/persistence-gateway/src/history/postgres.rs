@@ -6,16 +6,15 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction};
+use deadpool_postgres::{ObjectId, Transaction};
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
+use tokio_postgres::Row;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{NoTls, Row};
 use types::{LogId, Seq, ShardId};
 
 use super::query::Statement;
@@ -26,6 +25,7 @@ use super::values::{
 use super::{Cursor, HistoryError, OrderChange, Projected, RowBatch};
 use crate::config::DatabaseConfig;
 use crate::pools::PoolGauge;
+use crate::pools::postgres::{Lease, PostgresPool, Purpose};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -39,21 +39,21 @@ const NOTICE_A_LOST_HOST: &str =
 /// The projector's connection: one, since batches follow one another.
 #[derive(Debug)]
 pub struct PostgresWriter {
-    pool: Pool,
+    pool: PostgresPool,
     config: DatabaseConfig,
-    gauge: Arc<PoolGauge>,
     migrated: bool,
+    /// The connection that holds the shard's lock.
+    locked_on: Option<ObjectId>,
 }
 
 /// Connections for questions.
 #[derive(Clone, Debug)]
 pub(super) struct PostgresReader {
-    pool: Pool,
-    config: DatabaseConfig,
-    gauge: Arc<PoolGauge>,
+    pool: PostgresPool,
 }
 
-fn failed(error: &tokio_postgres::Error) -> HistoryError {
+/// What an answer of the server, or the lack of one, means.
+pub(crate) fn failed(error: &tokio_postgres::Error) -> HistoryError {
     match error.as_db_error() {
         Some(error) => HistoryError::Refused(format!("{}: {}", error.code().code(), error.message())),
         None => HistoryError::Unavailable(chain(error)),
@@ -71,85 +71,49 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn pool(config: &DatabaseConfig, connections: u32, gauge: &PoolGauge) -> Result<Pool, HistoryError> {
-    let mut options: tokio_postgres::Config = config
-        .url
-        .expose()
-        .parse()
-        .map_err(|error| HistoryError::Configuration(format!("database.url cannot be read: {}", chain(&error))))?;
-    if options.get_ssl_mode() == SslMode::Require {
-        let problem = "database.url asks for TLS, which is not offered yet: use sslmode=disable on a trusted network";
-        return Err(HistoryError::Configuration(problem.to_owned()));
-    }
-    options
-        .application_name(&config.application_name)
-        .connect_timeout(config.connection_timeout.0)
-        .keepalives_idle(Duration::from_secs(30))
-        .tcp_user_timeout(config.query_timeout.0);
-    let manager = Manager::from_config(options, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let pool = Pool::builder(manager)
-        .max_size(usize::try_from(connections).unwrap_or(usize::MAX))
-        .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(config.connection_timeout.0))
-        .create_timeout(Some(config.connection_timeout.0))
-        .build()
-        .map_err(|error| HistoryError::Configuration(error.to_string()))?;
-    let watched = pool.clone();
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    gauge.watch(move || {
-        let status = watched.status();
-        (count(status.size), count(status.available))
-    });
-    Ok(pool)
-}
-
-async fn client(pool: &Pool, wait: Duration, gauge: &PoolGauge) -> Result<Object, HistoryError> {
-    let timed_out = || HistoryError::Unavailable(format!("no database connection within {wait:?}"));
-    match gauge.acquire(wait, pool.get()).await {
-        Some(Ok(client)) => Ok(client),
-        Some(Err(PoolError::Backend(error))) => Err(failed(&error)),
-        Some(Err(PoolError::Timeout(_))) | None => Err(timed_out()),
-        Some(Err(error)) => Err(HistoryError::Unavailable(chain(&error))),
-    }
-}
-
 impl PostgresWriter {
     pub(super) fn new(config: &DatabaseConfig, gauge: Arc<PoolGauge>) -> Result<Self, HistoryError> {
-        Ok(Self { pool: pool(config, 1, &gauge)?, config: config.clone(), gauge, migrated: false })
+        let pool = PostgresPool::new(config, 1, Purpose::Projector, gauge)?;
+        Ok(Self { pool, config: config.clone(), migrated: false, locked_on: None })
+    }
+
+    /// Its connection, as a pool of one.
+    pub(super) fn pool(&self) -> PostgresPool {
+        self.pool.clone()
     }
 
     /// Runs `work` on the connection, within the time a statement may take. After any error the connection is given
     /// up: what state it is in is unknown.
     async fn with<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut Object) -> Result<T, HistoryError>,
+        work: impl AsyncFnOnce(&mut Lease) -> Result<T, HistoryError>,
     ) -> Result<T, HistoryError> {
         let result = self.attempt(work).await;
-        result.inspect_err(|error| self.gauge.failed(&error.to_string()))
+        result.inspect_err(|error| self.pool.gauge().failed(&error.to_string()))
     }
 
     async fn attempt<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut Object) -> Result<T, HistoryError>,
+        work: impl AsyncFnOnce(&mut Lease) -> Result<T, HistoryError>,
     ) -> Result<T, HistoryError> {
         if !self.migrated {
-            let limit = self.config.connection_timeout.0 + self.config.query_timeout.0;
+            let limit = self.pool.connection_timeout() + self.pool.query_timeout();
             tokio::time::timeout(limit, migrate(&self.config))
                 .await
                 .map_err(|_| HistoryError::Unavailable(format!("no database connection within {limit:?}")))??;
             self.migrated = true;
             tracing::info!("history database opened (postgres)");
         }
-        let mut client = client(&self.pool, self.config.connection_timeout.0, &self.gauge).await?;
-        let limit = self.config.query_timeout.0;
+        let mut client = self.pool.get().await?;
+        let limit = self.pool.query_timeout();
         match tokio::time::timeout(limit, work(&mut client)).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
-                drop(Object::take(client));
+                client.give_up();
                 Err(error)
             }
             Err(_) => {
-                drop(Object::take(client));
+                client.give_up();
                 Err(HistoryError::Unavailable(format!("the database took longer than {limit:?}")))
             }
         }
@@ -160,12 +124,12 @@ impl PostgresWriter {
     pub(super) async fn open(&mut self, shard: ShardId, log_id: LogId) -> Result<Option<Cursor>, HistoryError> {
         let number = i32::try_from(shard.0).unwrap_or(i32::MAX);
         let start = cursor_values(shard, &Cursor { log_id, seq: Seq(0), chain: journal_core::ChainHash::ZERO });
-        self.with(async |client| {
+        let opened = self.with(async |client| {
             client.batch_execute(NOTICE_A_LOST_HOST).await.map_err(|e| failed(&e))?;
             let lock = client.prepare_cached("SELECT pg_try_advisory_lock($1, $2)").await.map_err(|e| failed(&e))?;
             let locked = client.query_one(&lock, &[&PROJECTOR_LOCK, &number]).await.map_err(|e| failed(&e))?;
             if !locked.get::<_, bool>(0) {
-                return Ok(None);
+                return Ok((client.id(), None));
             }
             let insert = client
                 .prepare_cached(
@@ -180,9 +144,11 @@ impl PostgresWriter {
                 .await
                 .map_err(|e| failed(&e))?;
             let row = client.query_one(&select, &parameters(&start[..1])).await.map_err(|e| failed(&e))?;
-            Ok(Some(read_cursor(&row)?.1))
-        })
-        .await
+            Ok((client.id(), Some(read_cursor(&row)?.1)))
+        });
+        let (id, cursor) = opened.await?;
+        self.locked_on = id;
+        Ok(cursor)
     }
 
     pub(super) async fn write(
@@ -192,7 +158,12 @@ impl PostgresWriter {
         to: &Cursor,
         rows: &RowBatch,
     ) -> Result<Projected, HistoryError> {
+        let locked_on = self.locked_on;
         self.with(async |client| {
+            if client.id() != locked_on {
+                // Another session, without the lock: where the cursor is has to be asked again, and the lock with it.
+                return Ok(Projected::Moved);
+            }
             let transaction = client.transaction().await.map_err(|e| failed(&e))?;
             let written = write(transaction, shard, from, to, rows).await;
             written.map_err(|e| failed(&e))
@@ -323,8 +294,18 @@ async fn instrument(transaction: &Transaction<'_>, values: &[Value]) -> Result<(
 }
 
 impl PostgresReader {
-    pub(super) fn new(config: &DatabaseConfig, connections: u32, gauge: Arc<PoolGauge>) -> Result<Self, HistoryError> {
-        Ok(Self { pool: pool(config, connections, &gauge)?, config: config.clone(), gauge })
+    pub(super) fn new(
+        config: &DatabaseConfig,
+        connections: u32,
+        beside: u32,
+        gauge: Arc<PoolGauge>,
+    ) -> Result<Self, HistoryError> {
+        Ok(Self { pool: PostgresPool::new(config, connections, Purpose::Questions { beside }, gauge)? })
+    }
+
+    /// Its connections.
+    pub(super) fn pool(&self) -> PostgresPool {
+        self.pool.clone()
     }
 
     pub(super) async fn rows<T>(
@@ -332,14 +313,14 @@ impl PostgresReader {
         statement: &Statement,
         read: impl Fn(&Row) -> Result<T, HistoryError>,
     ) -> Result<Vec<T>, HistoryError> {
-        let rows = self.fetch(statement).await.inspect_err(|error| self.gauge.failed(&error.to_string()))?;
+        let rows = self.fetch(statement).await.inspect_err(|error| self.pool.gauge().failed(&error.to_string()))?;
         rows.iter().map(read).collect()
     }
 
     async fn fetch(&self, statement: &Statement) -> Result<Vec<Row>, HistoryError> {
-        let client = client(&self.pool, self.config.connection_timeout.0, &self.gauge).await?;
+        let client = self.pool.get().await?;
         let started = Instant::now();
-        let limit = self.config.query_timeout.0;
+        let limit = self.pool.query_timeout();
         let answer = tokio::time::timeout(limit, async {
             let prepared = client.prepare_cached(&statement.sql).await?;
             client.query(&prepared, &parameters(&statement.values)).await
@@ -353,7 +334,7 @@ impl PostgresReader {
             Ok(Err(error)) => Err(failed(&error)),
             Err(_) => {
                 // The answer may still come: nobody may get this connection.
-                drop(Object::take(client));
+                client.give_up();
                 Err(HistoryError::Unavailable(format!("the database took longer than {limit:?}")))
             }
         }

@@ -87,7 +87,7 @@ impl SqliteWriter {
     pub(super) fn new(path: PathBuf, gauge: Arc<PoolGauge>) -> Self {
         let in_use = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let open = Arc::clone(&in_use);
-        gauge.watch(move || (u32::from(open.load(std::sync::atomic::Ordering::Relaxed)), 0));
+        gauge.watch(move || (1, u32::from(open.load(std::sync::atomic::Ordering::Relaxed)), 0));
         Self { path, connection: None, gauge, in_use }
     }
 
@@ -268,7 +268,7 @@ impl SqliteReader {
             .idle_timeout(Duration::from_secs(60))
             .connect_lazy_with(options);
         let watched = pool.clone();
-        gauge.watch(move || (watched.size(), u32::try_from(watched.num_idle()).unwrap_or(u32::MAX)));
+        gauge.watch(move || (connections, watched.size(), u32::try_from(watched.num_idle()).unwrap_or(u32::MAX)));
         Self { pool, wait, gauge }
     }
 

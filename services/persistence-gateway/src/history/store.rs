@@ -22,6 +22,7 @@ use super::{
 };
 use crate::config::{Config, HistoryDatabase};
 use crate::pools::PoolGauge;
+use crate::pools::postgres::PostgresPool;
 
 /// Why the history database did not answer.
 #[derive(Debug, Error)]
@@ -119,6 +120,14 @@ impl HistoryWriter {
             HistoryDatabase::Sqlite => Self::Sqlite(SqliteWriter::new(sqlite_path(config, data_dir), gauge)),
             HistoryDatabase::Postgres => Self::Postgres(PostgresWriter::new(&config.database, gauge)?),
         })
+    }
+
+    /// Its connection, if it leads to a server.
+    pub(crate) fn pool(&self) -> Option<PostgresPool> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(writer) => Some(writer.pool()),
+        }
     }
 
     /// Brings the schema up to date and reads how far `shard` is, starting its cursor if there is none. `None` while
@@ -220,8 +229,19 @@ impl HistoryReader {
             HistoryDatabase::Sqlite => {
                 Inner::Sqlite(SqliteReader::new(&sqlite_path(config, data_dir), connections, wait, gauge))
             }
-            HistoryDatabase::Postgres => Inner::Postgres(PostgresReader::new(&config.database, connections, gauge)?),
+            HistoryDatabase::Postgres => {
+                let beside = config.sessions_beside_questions();
+                Inner::Postgres(PostgresReader::new(&config.database, connections, beside, gauge)?)
+            }
         }))
+    }
+
+    /// Its connections, if they lead to a server.
+    pub(crate) fn pool(&self) -> Option<PostgresPool> {
+        match &self.0 {
+            Inner::Sqlite(_) => None,
+            Inner::Postgres(reader) => Some(reader.pool()),
+        }
     }
 
     /// "sqlite" or "postgres".

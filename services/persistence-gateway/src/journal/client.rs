@@ -2,13 +2,14 @@
 //!
 //! Sending never waits: a full queue is an answer. Deliberately absent: gRPC.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use journal_core::acceptor::ClientId;
 use journal_core::{AppendRequest, FenceReply, FenceRequest, Tail};
+use journal_store::postgres::Sessions;
 use journal_store::{LogReader, SnapshotStore};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
@@ -48,6 +49,10 @@ pub(super) enum Message {
         base: Tail,
         done: oneshot::Sender<Result<(), String>>,
     },
+    /// Replace the sessions on the database server.
+    Renew {
+        done: oneshot::Sender<Result<(), String>>,
+    },
     /// A shared storage was seen to be at this point: read it again if that is news.
     Seen {
         promised: u64,
@@ -68,6 +73,24 @@ pub enum QueueError {
     Stopped,
 }
 
+/// The sessions of a shard's journal on a database server. Does not keep the journal's thread from ending.
+pub(crate) struct ShardSessions {
+    pub(crate) shard: ShardId,
+    queue: Weak<SyncSender<Message>>,
+    pub(crate) sessions: Sessions,
+}
+
+impl ShardSessions {
+    /// Replaces them, between two writes.
+    pub(crate) async fn renew(&self) -> Result<(), String> {
+        let queue = self.queue.upgrade().ok_or_else(|| QueueError::Stopped.to_string())?;
+        let (done, answer) = oneshot::channel();
+        send(&queue, Message::Renew { done }).map_err(|error| error.to_string())?;
+        drop(queue);
+        answer.await.map_err(|_| QueueError::Stopped.to_string())?
+    }
+}
+
 /// A shard's journal, seen from outside its thread. Clones are handles of the same journal.
 #[derive(Clone)]
 pub struct JournalHandle {
@@ -82,6 +105,8 @@ pub struct JournalHandle {
     pub(super) sight: LeaderSight,
     /// Who looks after a shared storage; none for one of our own.
     pub(super) watch: Option<Watch>,
+    /// Of a storage on a database server.
+    pub(super) sessions: Option<Sessions>,
 }
 
 impl JournalHandle {
@@ -154,6 +179,13 @@ impl JournalHandle {
         answer.await.map_err(|_| QueueError::Stopped.to_string())?
     }
 
+    /// The sessions of a storage on a database server.
+    #[must_use]
+    pub(crate) fn sessions(&self) -> Option<ShardSessions> {
+        let (shard, queue) = (self.shard, Arc::downgrade(&self.queue));
+        self.sessions.clone().map(|sessions| ShardSessions { shard, queue, sessions })
+    }
+
     /// Lets the writer thread finish what is queued and end.
     pub fn stop(&self) {
         // Full: it is told by the queue's end, when the last handle goes.
@@ -180,11 +212,15 @@ impl JournalHandle {
     }
 
     fn send(&self, message: Message) -> Result<(), QueueError> {
-        self.queue.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) => QueueError::Full,
-            TrySendError::Disconnected(_) => QueueError::Stopped,
-        })
+        send(&self.queue, message)
     }
+}
+
+fn send(queue: &SyncSender<Message>, message: Message) -> Result<(), QueueError> {
+    queue.try_send(message).map_err(|error| match error {
+        TrySendError::Full(_) => QueueError::Full,
+        TrySendError::Disconnected(_) => QueueError::Stopped,
+    })
 }
 
 impl std::fmt::Debug for JournalHandle {

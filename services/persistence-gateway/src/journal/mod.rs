@@ -11,6 +11,7 @@ mod watch;
 mod writer;
 
 pub use client::JournalHandle;
+pub(crate) use client::ShardSessions;
 pub use service::JournalVoter;
 pub use watch::{Following, Watch};
 pub use writer::{JournalFailure, Spawned, spawn};

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use journal_store::StoreError;
-use journal_store::postgres::{PostgresLookout, Sighting, Timeouts};
+use journal_store::postgres::{PostgresLookout, Sessions, Sighting, Timeouts};
 use tokio::sync::oneshot;
 use types::ShardId;
 
@@ -38,6 +38,7 @@ pub struct Watch {
     wake: SyncSender<Question>,
     followers: Arc<AtomicUsize>,
     journals: Journals,
+    sessions: Sessions,
 }
 
 /// Somebody waits for what others write.
@@ -66,6 +67,7 @@ impl Watch {
     /// [`StoreError::Invalid`] for a malformed URL, [`StoreError::Io`] when the system gives no thread.
     pub fn spawn(url: &str, shards: &[ShardId]) -> Result<Self, StoreError> {
         let lookout = PostgresLookout::new(url, shards.iter().copied(), TIMEOUTS)?;
+        let sessions = lookout.sessions();
         let (wake, questions) = sync_channel(QUESTIONS);
         let (followers, journals) = (Arc::<AtomicUsize>::default(), Journals::default());
         let (counted, known) = (Arc::clone(&followers), Arc::clone(&journals));
@@ -77,7 +79,19 @@ impl Watch {
                 path: "journal watch".to_owned(),
                 source,
             })?;
-        Ok(Self { wake, followers, journals })
+        Ok(Self { wake, followers, journals, sessions })
+    }
+
+    /// Its session on the server.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Replaces its session. Returns when that is done, or has taken too long.
+    pub async fn renew(&self) {
+        self.sessions.renew();
+        self.look().await;
     }
 
     /// Looks after one more journal.

@@ -118,6 +118,7 @@ pub fn spawn(
         snapshots: storage.snapshots(),
         sight,
         watch: watch.cloned(),
+        sessions: storage.sessions(),
     };
     let writer = Writer {
         shard,
@@ -246,7 +247,7 @@ impl Writer {
     /// Whether a message has to wait until no write is under way.
     fn must_wait(&self, message: &Message) -> bool {
         match message {
-            Message::Trim { .. } | Message::Seen { .. } | Message::Stop => true,
+            Message::Trim { .. } | Message::Renew { .. } | Message::Seen { .. } | Message::Stop => true,
             Message::Fence { .. } | Message::Open { .. } | Message::Append { .. } | Message::Close { .. } => false,
         }
     }
@@ -285,6 +286,10 @@ impl Writer {
                     self.step(Input::Trim { base });
                 }
                 drop(done.send(trimmed.map_err(|error| error.to_string())));
+            }
+            Message::Renew { done } => {
+                // Nobody may be waiting any more.
+                drop(done.send(self.storage.renew().map_err(|error| error.to_string())));
             }
             Message::Seen { promised, tail, base } => {
                 // What is behind: a later fence or leader finds this gateway up to date.
