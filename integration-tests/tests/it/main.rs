@@ -8,6 +8,7 @@ mod failover;
 mod forwarding;
 mod hostile;
 mod limits;
+mod memory_only;
 mod outages;
 mod pools;
 mod tools;

@@ -50,6 +50,11 @@ pub trait Storage: Send {
     /// [confirmed](Self::confirm) first.
     fn is_shared(&self) -> bool;
 
+    /// Whether what is acknowledged now survives only as long as this machine, until the storage proper is back.
+    fn is_volatile(&self) -> bool {
+        false
+    }
+
     /// Reads what others may have written since. Follows a [`Self::recover`], and resolves a failure as that does.
     ///
     /// # Errors

@@ -16,12 +16,14 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use journal_core::proposer::VoterId;
 use journal_core::{AppendReply, AppendRequest, Entry, FenceReply, FenceRequest, Tail};
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use types::{LogId, Seq, ShardId, Snapshot};
 use wire::status::ApiError;
 use wire::transport::Channel;
 
+use crate::leadership::ShardStatus;
 use calls::Caller;
 use follow::Follow;
 use link::Link;
@@ -66,9 +68,10 @@ pub(crate) struct JournalClient {
 
 impl JournalClient {
     /// The voters, each reached by any of its `channels`; the position in the list is the voter's number.
-    pub(crate) fn new(shard: ShardId, channels: Vec<Vec<Channel>>) -> Self {
+    /// What is volatile is told to `status`.
+    pub(crate) fn new(shard: ShardId, channels: Vec<Vec<Channel>>, status: &Arc<ShardStatus>) -> Self {
         let voters = (0..).map(VoterId);
-        let link = |(voter, channels)| Link::new(voter, Ways::new(shard, channels));
+        let link = |(voter, channels)| Link::new(voter, Ways::new(shard, channels), Arc::clone(status));
         let links = voters.zip(channels).map(link).collect();
         Self { shard, links, calls: FuturesUnordered::new(), follow: Follow::Closed, followed: None, turn: 0 }
     }

@@ -72,6 +72,8 @@ pub(crate) struct ShardStatus {
     pub(crate) role: AtomicI32,
     /// Last seq at which its state was compared with the digest in the log; 0 if never.
     pub(crate) state_hash_seq: AtomicU64,
+    /// Whether the journal said last that its entries are volatile.
+    pub(crate) volatile: AtomicBool,
 }
 
 /// What the task is made of.

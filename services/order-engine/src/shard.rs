@@ -244,7 +244,7 @@ impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Self {
         let ShardParts { shard, config, channels, commands, queries, orders, reports, .. } = parts;
         let ShardParts { published, status, footprint, metrics, health, .. } = parts;
-        let journal = JournalClient::new(shard, channels);
+        let journal = JournalClient::new(shard, channels, &status);
         let feeds = Feeds::new(config.book_feed_capacity as usize, config.trade_feed_capacity as usize);
         Self {
             shard,

@@ -97,6 +97,11 @@ pub struct DatabaseConfig {
     pub query_timeout: HumanDuration,
     /// Name the server shows for our connections. Default: "hive-mind".
     pub application_name: String,
+    /// Whether a journal in the database goes on while the database is away, in a file of this machine: what is
+    /// acknowledged then is volatile, and says so. Default: false.
+    pub enable_memory_only_mode: bool,
+    /// Most that is kept in that file, for each shard. Default: "64MiB".
+    pub memory_only_limit: ByteSize,
 }
 
 /// Where the database server is. Holds a password: its `Debug` form leaves it out.
@@ -200,14 +205,21 @@ impl Default for DatabaseConfig {
             connection_timeout: HumanDuration::from_secs(30),
             query_timeout: HumanDuration::from_secs(30),
             application_name: "hive-mind".to_owned(),
+            enable_memory_only_mode: false,
+            // Some minutes of a busy market; it is held in memory too.
+            memory_only_limit: ByteSize::from_mib(64),
         }
     }
 }
 
 impl Config {
     /// Keys that may change while the process runs; all others need a restart.
-    pub const HOT: &'static [&'static str] =
-        &["database.max_connections", "database.connection_timeout", "database.query_timeout"];
+    pub const HOT: &'static [&'static str] = &[
+        "database.max_connections",
+        "database.connection_timeout",
+        "database.query_timeout",
+        "database.enable_memory_only_mode",
+    ];
 
     /// Connections for questions: what the projectors leave.
     pub(crate) fn question_connections(&self) -> u32 {
@@ -253,6 +265,9 @@ impl Config {
         }
         if self.database.connection_timeout.0.is_zero() || self.database.query_timeout.0.is_zero() {
             return problem("database.connection_timeout", "timeouts must be above 0");
+        }
+        if self.database.memory_only_limit.bytes() == 0 {
+            return problem("database.memory_only_limit", "must be above 0");
         }
         let server =
             self.journal.backend == JournalBackend::Postgres || self.history.database == HistoryDatabase::Postgres;

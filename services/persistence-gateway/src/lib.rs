@@ -11,6 +11,7 @@ mod blocking;
 pub mod config;
 pub mod history;
 pub mod journal;
+mod live;
 mod metrics;
 pub mod pools;
 pub mod projector;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::stream::{FuturesUnordered, StreamExt};
 use journal_core::Recovered;
 use journal_store::file::{FileOptions, FileStorage};
-use journal_store::postgres::PostgresStorage;
+use journal_store::postgres::{PostgresStorage, VolatileStorage, Volatility};
 use journal_store::{Storage, StoreError};
 use service_kit::config::Live;
 use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown};
@@ -27,6 +27,7 @@ use wire::transport::{PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 use crate::config::{Config, ConfigProblem, HistoryDatabase, JournalBackend};
 use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, ShardProgress, sqlite_path};
 use crate::journal::{JournalFailure, JournalHandle, JournalVoter, Watch};
+use crate::live::{LiveParts, VolatileShard};
 use crate::pools::PoolGauge;
 use crate::pools::journal::JournalSessions;
 use crate::pools::postgres::PostgresPool;
@@ -105,11 +106,12 @@ pub(crate) fn journal_directory(config: &Config, data_dir: &Path, shard: ShardId
     root.join(format!("shard-{shard}"))
 }
 
-/// Opens and reads a shard's storage. Blocks.
+/// Opens and reads a shard's storage. With `volatility` one in a database may go on without it. Blocks.
 pub(crate) fn open_storage(
     config: &Config,
     data_dir: &Path,
     shard: ShardId,
+    volatility: Option<Volatility>,
 ) -> Result<(Box<dyn Storage>, Recovered), StoreError> {
     let mut storage: Box<dyn Storage> = match config.journal.backend {
         JournalBackend::File => {
@@ -117,7 +119,17 @@ pub(crate) fn open_storage(
             options.segment_bytes = config.journal.segment_size.bytes();
             Box::new(FileStorage::open(options)?)
         }
-        JournalBackend::Postgres => Box::new(PostgresStorage::connect(config.database.url.expose(), shard)?),
+        JournalBackend::Postgres => {
+            let storage = PostgresStorage::connect(config.database.url.expose(), shard)?;
+            match volatility {
+                Some(volatility) => {
+                    let file = journal_directory(config, data_dir, shard).with_extension("backlog");
+                    let limit = config.database.memory_only_limit.bytes();
+                    Box::new(VolatileStorage::new(shard, storage, file, limit, volatility))
+                }
+                None => Box::new(storage),
+            }
+        }
     };
     let recovered = storage.recover()?;
     Ok((storage, recovered))
@@ -143,7 +155,12 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     let readers = config.question_connections();
     let gauge = Arc::new(PoolGauge::new("history-read", database, readers));
     let reader = HistoryReader::new(&config, &context.data_dir, readers, Arc::clone(&gauge))?;
-    let mut pools = LivePools { questions: reader.pool(), projectors: Vec::new() };
+    let mut live_parts = LiveParts {
+        questions: reader.pool(),
+        projectors: Vec::new(),
+        volatile: Vec::new(),
+        component: component.clone(),
+    };
     register_pool(context, gauge, reader.pool());
     let mut gateway = PersistenceGateway {
         voter: JournalVoter::default(),
@@ -161,7 +178,10 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     }
     for shard in config.shards.iter().copied().map(ShardId) {
         let (settings, data_dir) = (config.clone(), context.data_dir.clone());
-        let opened = move || open_storage(&settings, &data_dir, shard);
+        let volatility = Volatility::default();
+        volatility.allow(config.database.enable_memory_only_mode);
+        live_parts.volatile.push(VolatileShard::new(shard, volatility.clone()));
+        let opened = move || open_storage(&settings, &data_dir, shard, Some(volatility));
         let (storage, recovered) =
             blocking::storage(opened).await.map_err(|source| BuildError::Journal { shard, source })?;
         refuse_a_lost_journal(&config, &context.data_dir, shard, &recovered, &reader).await?;
@@ -172,7 +192,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
         }
         let gauge = Arc::new(PoolGauge::new(format!("history-write-{shard}"), database, 1));
         let writer = HistoryWriter::new(&config, &context.data_dir, Arc::clone(&gauge))?;
-        pools.projectors.extend(writer.pool());
+        live_parts.projectors.extend(writer.pool());
         register_pool(context, gauge, writer.pool());
         let projector = projector::spawn(ProjectorOptions {
             config: config.clone(),
@@ -190,30 +210,9 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     }
     gateway.voter = JournalVoter::new(gateway.journals.iter().map(|j| (j.shard(), j.clone())).collect());
     gateway.queries = HistoryQueries::new(reader, progress);
-    gateway.following = Some(AbortOnDropHandle::new(tokio::spawn(pools.follow(live))));
+    gateway.following = Some(AbortOnDropHandle::new(tokio::spawn(live_parts.follow(live))));
     gateway.component.ok();
     Ok(gateway)
-}
-
-/// Pools whose limits may be changed while they are in use.
-struct LivePools {
-    questions: Option<PostgresPool>,
-    projectors: Vec<PostgresPool>,
-}
-
-impl LivePools {
-    /// Applies every change of the configuration.
-    async fn follow(self, mut live: Live<Config>) {
-        loop {
-            let config = live.changed().await;
-            if let Some(pool) = &self.questions {
-                pool.apply(&config.database, config.question_connections());
-            }
-            for pool in &self.projectors {
-                pool.apply(&config.database, 1);
-            }
-        }
-    }
 }
 
 /// Shows a pool, and lets operators give it orders if there is a server behind it.

@@ -89,7 +89,7 @@ pub(super) fn refresh(session: &mut Session, shard: i32, known: &Recovered) -> R
 }
 
 /// What is known, above the base of `control`; `None` if that cannot be a later state of the same log.
-fn rebased(known: &Recovered, control: Control, end: Tail) -> Option<Recovered> {
+pub(super) fn rebased(known: &Recovered, control: Control, end: Tail) -> Option<Recovered> {
     let (old, base) = (known.control.base, control.base);
     let same = known.control.log_id == control.log_id && known.control.disk_id == control.disk_id;
     if !same || base.seq < old.seq || base.seq > known.tail.seq || end.seq < known.tail.seq {

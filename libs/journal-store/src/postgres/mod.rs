@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: notification of other writers, and pooling (a shard has one writer).
 
+mod backlog;
 mod known;
 mod lookout;
 mod reader;
@@ -15,6 +16,7 @@ mod schema;
 mod session;
 mod sessions;
 mod snapshots;
+mod volatile;
 mod writer;
 
 use std::sync::{Arc, Mutex};
@@ -30,6 +32,7 @@ use session::Session;
 pub use session::Timeouts;
 pub use sessions::{APPLICATION_NAME, SESSIONS, Sessions};
 use snapshots::PostgresSnapshots;
+pub use volatile::{VolatileStorage, Volatility};
 
 /// One shard's journal in a database. Its calls block; never make one on a thread that runs async tasks.
 pub struct PostgresStorage {
@@ -41,6 +44,7 @@ pub struct PostgresStorage {
     reader: Arc<PostgresReader>,
     snapshots: Arc<PostgresSnapshots>,
     sessions: Sessions,
+    timeouts: Timeouts,
 }
 
 impl PostgresStorage {
@@ -73,7 +77,13 @@ impl PostgresStorage {
                 session: Mutex::new(Session::new(url, timeouts.for_snapshots(), &sessions)?),
             }),
             sessions,
+            timeouts,
         })
+    }
+
+    /// Writes give up soon, since there is another place for what is written; or wait for a server that restarts.
+    pub(super) fn be_quick(&mut self, quick: bool) {
+        self.session.set_limits(if quick { Timeouts::quick() } else { self.timeouts });
     }
 
     fn opened(&mut self, recovered: Recovered) -> Recovered {

@@ -34,6 +34,12 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// For whoever has somewhere else to go when the server is away.
+    pub(super) fn quick() -> Self {
+        let at_once = Duration::from_millis(500);
+        Self { connect: at_once, statement: Duration::from_secs(1), call: at_once }
+    }
+
     /// A snapshot is one value of up to some hundred megabytes, and nobody waits for it.
     pub(super) fn for_snapshots(self) -> Self {
         const SLOWER: u32 = 12;
@@ -170,6 +176,11 @@ impl Session {
         // was aborted.
         drop(runtime.block_on(driver));
         drop(open);
+    }
+
+    /// Other time limits from now on.
+    pub(crate) fn set_limits(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
     }
 
     /// Another connection in the place of the one there is.

@@ -124,9 +124,10 @@ pub fn append_reply(given: &pb::AppendResponse) -> Result<AppendReply, ApiError>
     })
 }
 
-/// The answer to an append. `sync_us` is the time the disk took; what was synced says so with at least 1.
+/// The answer to an append. `sync_us` is the time the disk took; what was synced says so with at least 1. `volatile`
+/// entries are not where they belong yet.
 #[must_use]
-pub fn append_reply_to_pb(reply: AppendReply, sync_us: u64) -> pb::AppendResponse {
+pub fn append_reply_to_pb(reply: AppendReply, sync_us: u64, volatile: bool) -> pb::AppendResponse {
     use pb::append_response::Result as Sent;
     let result = match reply {
         AppendReply::Ok(ok) => Sent::Ok(pb::AppendOk {
@@ -134,6 +135,7 @@ pub fn append_reply_to_pb(reply: AppendReply, sync_us: u64) -> pb::AppendRespons
             match_seq: ok.match_seq.0,
             sync_us: if ok.synced { sync_us.max(1) } else { 0 },
             round: ok.round,
+            volatile,
         }),
         AppendReply::Refused { promised } => Sent::Refused(pb::Refused { promised: Some(epoch_to_pb(promised)) }),
         AppendReply::Mismatch(mismatch) => Sent::Mismatch(pb::AppendMismatch {

@@ -35,6 +35,8 @@ pub fn report(
         duplicate: outcome.original.is_some(),
         canceled_orders: outcome.canceled_orders,
         transact_time_us: executed.timestamp.0,
+        // Whoever knows the journal says so.
+        volatile: false,
     }
 }
 

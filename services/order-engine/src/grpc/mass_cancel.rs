@@ -74,7 +74,8 @@ pub(super) fn merge(answers: Vec<Result<OrderReport, ApiError>>) -> Result<Order
     if reports.is_empty() {
         return Err(ApiError::internal("a mass cancel over no shards"));
     }
-    Ok(OrderReport { canceled_orders, duplicate, ..reports.swap_remove(done) })
+    let volatile = reports.iter().any(|report| report.volatile);
+    Ok(OrderReport { canceled_orders, duplicate, volatile, ..reports.swap_remove(done) })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::leadership::ShardStatus;
 use crate::metrics::{Metrics, Operation, Outcome};
 use crate::shard::{Answer, Freshness, Query, Reply, Told};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -78,14 +79,16 @@ impl Trading {
         };
         let report = answer.map(|answer| {
             self.metrics.egress_seconds.record(answer.applied.elapsed());
-            wire::convert::report(
+            let mut report = wire::convert::report(
                 self.shard,
                 answer.place,
                 answer.timestamp,
                 pending.client_order_id,
                 &answer.outcome,
                 &answer.fills,
-            )
+            );
+            report.volatile = self.status.volatile.load(Ordering::Relaxed);
+            report
         });
         self.record(pending.operation, outcome, pending.received.elapsed());
         report

@@ -6,11 +6,14 @@
 
 use super::JournalEvent;
 use super::ways::{Way, Ways};
+use crate::leadership::ShardStatus;
 use futures::Stream as _;
 use futures::future::BoxFuture;
 use journal_core::proposer::VoterId;
 use journal_core::{AppendReply, AppendRequest};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -53,6 +56,7 @@ enum Stream {
 pub(super) struct Link {
     voter: VoterId,
     ways: Ways,
+    status: Arc<ShardStatus>,
     /// The way of the stream.
     way: Way,
     stream: Stream,
@@ -65,10 +69,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(voter: VoterId, ways: Ways) -> Self {
+    pub(super) fn new(voter: VoterId, ways: Ways, status: Arc<ShardStatus>) -> Self {
         let patience = if ways.count() > 1 { PATIENCE } else { PATIENCE_MAX };
         let (way, _) = ways.current();
-        Self { voter, ways, way, stream: Stream::Closed, heard: None, patience, failures: 0 }
+        Self { voter, ways, status, way, stream: Stream::Closed, heard: None, patience, failures: 0 }
     }
 
     pub(super) const fn voter(&self) -> VoterId {
@@ -146,7 +150,11 @@ impl Link {
     /// An answer. One that says that this gateway cannot write is a loss: another one may.
     fn replied(&mut self, reply: &pb::AppendResponse) -> Result<JournalEvent, Status> {
         let synced = match &reply.result {
-            Some(pb::append_response::Result::Ok(ok)) => Duration::from_micros(ok.sync_us),
+            Some(pb::append_response::Result::Ok(ok)) => {
+                // Before the entries it answers for are applied, and their answers given.
+                self.status.volatile.store(ok.volatile, Ordering::Relaxed);
+                Duration::from_micros(ok.sync_us)
+            }
             _ => Duration::ZERO,
         };
         let reply = convert::append_reply(reply)?;

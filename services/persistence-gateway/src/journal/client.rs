@@ -59,6 +59,8 @@ pub(super) enum Message {
         tail: Seq,
         base: Seq,
     },
+    /// The database of a shared storage answers.
+    Back,
     Stop,
 }
 

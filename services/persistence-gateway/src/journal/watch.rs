@@ -165,6 +165,10 @@ fn run(mut lookout: PostgresLookout, questions: &Receiver<Question>, followers: 
 impl Journal {
     fn seen(&mut self, sighting: Sighting) {
         let (Some(published), Some(queue)) = (self.published.upgrade(), self.queue.upgrade()) else { return };
+        if published.volatile.load(Ordering::Relaxed) {
+            // Full: it is told with the next look.
+            let _ = queue.try_send(Message::Back);
+        }
         published.sight.promised(sighting.promised);
         published.grown(sighting.tail);
         if sighting.single {

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,8 @@ pub(super) struct Published {
     pub(super) commit: watch::Sender<Seq>,
     pub(super) tail: watch::Sender<Seq>,
     pub(super) sight: LeaderSight,
+    /// Whether the storage waits for its database to be back.
+    pub(super) volatile: AtomicBool,
 }
 
 impl Published {
@@ -103,7 +105,8 @@ pub fn spawn(
     let (tail, tail_seen) = watch::channel(acceptor.tail().seq);
     let sight = LeaderSight::default();
     sight.promised(acceptor.promised());
-    let published = Arc::new(Published { commit, tail, sight: sight.clone() });
+    let published =
+        Arc::new(Published { commit, tail, sight: sight.clone(), volatile: AtomicBool::new(storage.is_volatile()) });
     if let Some(watch) = watch {
         watch.add(shard, &published, &queue);
     }
@@ -247,7 +250,7 @@ impl Writer {
     /// Whether a message has to wait until no write is under way.
     fn must_wait(&self, message: &Message) -> bool {
         match message {
-            Message::Trim { .. } | Message::Renew { .. } | Message::Seen { .. } | Message::Stop => true,
+            Message::Trim { .. } | Message::Renew { .. } | Message::Seen { .. } | Message::Back | Message::Stop => true,
             Message::Fence { .. } | Message::Open { .. } | Message::Append { .. } | Message::Close { .. } => false,
         }
     }
@@ -299,7 +302,8 @@ impl Writer {
                     self.reload();
                 }
             }
-            Message::Stop => {}
+            Message::Back if self.storage.is_volatile() => self.reload(),
+            Message::Back | Message::Stop => {}
         }
         Ok(())
     }
@@ -329,6 +333,7 @@ impl Writer {
                     self.last_sync = started.elapsed();
                     self.metrics.sync.record(seconds(self.last_sync));
                     self.metrics.unit_entries.record(gauge(unit.entries.len() as u64));
+                    self.tell_volatile();
                     self.take_what_waits()?;
                     self.persisted(token, result);
                     self.tell_tail();
@@ -404,7 +409,9 @@ impl Writer {
         }
         let sync_us = u64::try_from(self.last_sync.as_micros()).unwrap_or(u64::MAX);
         let Some(replies) = self.streams.get(&stream) else { return };
-        if let Err(error) = replies.try_send(Ok(convert::append_reply_to_pb(reply, sync_us))) {
+        if let Err(error) =
+            replies.try_send(Ok(convert::append_reply_to_pb(reply, sync_us, self.storage.is_volatile())))
+        {
             if matches!(error, mpsc::error::TrySendError::Full(_)) {
                 tracing::warn!(shard = %self.shard, "append stream closed: its answers are not read");
             }
@@ -460,9 +467,15 @@ impl Writer {
         }
     }
 
+    fn tell_volatile(&self) {
+        self.published.volatile.store(self.storage.is_volatile(), Ordering::Relaxed);
+    }
+
     /// Reads a shared storage again.
     fn reload(&mut self) {
-        match self.storage.refresh() {
+        let refreshed = self.storage.refresh();
+        self.tell_volatile();
+        match refreshed {
             Ok(recovered) => {
                 if self.reload_at.take().is_some() {
                     tracing::info!(shard = %self.shard, tail = %recovered.tail.seq, "journal read again");

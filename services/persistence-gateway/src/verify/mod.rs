@@ -118,7 +118,7 @@ async fn verify_all(options: VerifyOptions) -> Result<VerifyReport, VerifyError>
             return Err(VerifyError::NoJournal(directory));
         }
         let (settings, below) = (config.clone(), data_dir.clone());
-        let opened = move || crate::service::open_storage(&settings, &below, shard);
+        let opened = move || crate::service::open_storage(&settings, &below, shard, None);
         let (storage, recovered) =
             crate::blocking::storage(opened).await.map_err(|source| VerifyError::Journal { shard, source })?;
         // Looked at after the journal: what matters more is said first.

@@ -99,7 +99,7 @@ fn appends_and_their_answers() {
         AppendReply::LogRetired { active: LogId(3) },
         AppendReply::Failed { message: "disk full".to_owned() },
     ] {
-        assert_eq!(convert::append_reply(&sent(&convert::append_reply_to_pb(reply.clone(), 0))), Ok(reply));
+        assert_eq!(convert::append_reply(&sent(&convert::append_reply_to_pb(reply.clone(), 0, false))), Ok(reply));
     }
 }
 

@@ -336,7 +336,7 @@ impl JournalService for Voter {
                         if synced && voter.lose_answer.swap(false, Ordering::SeqCst) {
                             break;
                         }
-                        if out.send(Ok(convert::append_reply_to_pb(reply, 1))).await.is_err() {
+                        if out.send(Ok(convert::append_reply_to_pb(reply, 1, false))).await.is_err() {
                             break;
                         }
                     }
