@@ -120,11 +120,9 @@ impl Failover {
                 continue;
             }
             let ways = match message.get() {
-                Packet::Fence { voter, .. } => {
-                    let node = world.voters[usize::from(*voter)].get();
-                    (0..node.ways()).filter(|way| node.takes_fence(*way)).collect()
+                Packet::Fence { voter, .. } | Packet::Append { voter, .. } => {
+                    (0..world.voters[usize::from(*voter)].get().ways()).collect()
                 }
-                Packet::Append { voter, .. } => (0..world.voters[usize::from(*voter)].get().ways()).collect(),
                 Packet::FenceReply { .. } | Packet::AppendReply { .. } => vec![0],
             };
             for way in ways {

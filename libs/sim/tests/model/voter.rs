@@ -21,12 +21,15 @@ pub(crate) struct Disk {
 enum Write {
     Control(Control),
     Unit(Unit),
+    /// Nothing is written: the disk is read again.
+    Reload,
 }
 
 /// One process in front of the disk.
 #[derive(Clone, Debug, Hash)]
 struct Gateway {
     acceptor: Acceptor,
+    sharing: bool,
     writing: Option<(u64, Write)>,
     /// End of the log as this gateway read or wrote it last.
     known: Tail,
@@ -98,7 +101,7 @@ impl Disk {
 impl VoterNode {
     pub(crate) fn new(number: u8, voters: u8, gateways: u8) -> Self {
         let disk = Disk::new(number, voters);
-        let gateways = (0..gateways).map(|_| Gateway::new(number, &disk)).collect();
+        let gateways = (0..gateways).map(|_| Gateway::new(number, &disk, gateways > 1)).collect();
         Self { number, disk, gateways }
     }
 
@@ -107,8 +110,15 @@ impl VoterNode {
         let mut node = Self::new(number, voters, 1);
         node.disk.control.promised = promised;
         node.disk.entries = log.to_vec();
-        node.gateways = vec![Gateway::new(number, &node.disk)];
+        node.gateways = vec![Gateway::new(number, &node.disk, false)];
         node
+    }
+
+    /// Gateways that do not know that there are others, [`Mutant::GatewayMemory`].
+    pub(crate) fn unaware(mut self) -> Self {
+        let alone = |_| Gateway::new(self.number, &self.disk, false);
+        self.gateways = (0..self.gateways.len()).map(alone).collect();
+        self
     }
 
     pub(crate) fn ways(&self) -> usize {
@@ -130,20 +140,10 @@ impl VoterNode {
         entries
     }
 
-    /// Whether a fence may be delivered: gateways of a shared disk read it again first, and not during a write.
-    pub(crate) fn takes_fence(&self, way: usize) -> bool {
-        self.gateways.len() == 1 || !self.is_writing(way)
-    }
-
     pub(crate) fn take(&mut self, way: usize, input: acceptor::Input, judge: &mut Judge<'_>) -> Answers {
         let mut answers = Vec::new();
-        if let acceptor::Input::Fence { .. } = &input {
-            if self.gateways.len() > 1 && judge.mutant != Some(Mutant::GatewayMemory) {
-                self.step(way, acceptor::Input::Reloaded(self.disk.recover()), judge, &mut answers);
-            }
-            if judge.mutant == Some(Mutant::FenceThenRead) {
-                self.gateways[way].early.get_or_insert((self.disk.tail(), self.disk.epochs()));
-            }
+        if judge.mutant == Some(Mutant::FenceThenRead) && matches!(input, acceptor::Input::Fence { .. }) {
+            self.gateways[way].early.get_or_insert((self.disk.tail(), self.disk.epochs()));
         }
         if let acceptor::Input::Append { client, request } = &input
             && judge.mutant == Some(Mutant::LeaseTrusted)
@@ -159,6 +159,10 @@ impl VoterNode {
     pub(crate) fn finish_write(&mut self, way: usize, judge: &mut Judge<'_>) -> Answers {
         let mut answers = Vec::new();
         let Some((token, write)) = self.gateways[way].writing.take() else { return answers };
+        if matches!(write, Write::Reload) {
+            self.step(way, acceptor::Input::Reloaded(self.disk.recover()), judge, &mut answers);
+            return answers;
+        }
         let input = match self.apply(way, write, judge) {
             Ok(()) => acceptor::Input::Persisted { token },
             Err(error) => acceptor::Input::Failed { token, error },
@@ -175,7 +179,8 @@ impl VoterNode {
             // A refusal is heard by nobody.
             let _ = self.apply(way, write, judge);
         }
-        self.gateways[way] = Gateway::new(self.number, &self.disk);
+        let sharing = self.gateways[way].sharing;
+        self.gateways[way] = Gateway::new(self.number, &self.disk, sharing);
     }
 
     fn apply(&mut self, way: usize, write: Write, judge: &mut Judge<'_>) -> Result<(), PersistError> {
@@ -184,23 +189,25 @@ impl VoterNode {
         let epoch = match &write {
             Write::Control(control) => control.promised,
             Write::Unit(unit) => unit.epoch,
+            Write::Reload => return Ok(()),
         };
         if epoch.number < promised.number || (epoch.number == promised.number && epoch != promised) {
             return Err(PersistError::Fenced { promised });
         }
-        if self.gateways[way].known != self.disk.tail() && !trusting {
-            return Err(PersistError::Storage("somebody else has written".to_owned()));
-        }
         match write {
+            Write::Reload => {}
             Write::Control(control) => self.disk.control = control,
+            Write::Unit(_) if self.gateways[way].known != self.disk.tail() && !trusting => {
+                return Err(PersistError::Moved);
+            }
             Write::Unit(unit) => {
                 let end = unit.entries.first().map_or(Seq(0), |entry| Seq(entry.seq.0 - 1));
                 let truncate_to = if trusting { Some(end) } else { unit.truncate_to };
                 self.disk.control.promised = unit.epoch;
                 self.disk.append(truncate_to, unit.entries);
+                self.gateways[way].known = self.disk.tail();
             }
         }
-        self.gateways[way].known = self.disk.tail();
         Ok(())
     }
 
@@ -246,12 +253,10 @@ impl VoterNode {
                     answers.push((u8::try_from(client).unwrap_or(u8::MAX), reply));
                 }
                 acceptor::Effect::Committed { .. } => {}
-                acceptor::Effect::Reload => {
-                    self.step(way, acceptor::Input::Reloaded(self.disk.recover()), judge, answers);
-                }
+                acceptor::Effect::Reload => self.gateways[way].writing = Some((0, Write::Reload)),
                 // A database can be read again and then knows what it holds; a disk of one's own cannot.
                 acceptor::Effect::Quarantine { .. } if self.gateways.len() > 1 => {
-                    self.step(way, acceptor::Input::Reloaded(self.disk.recover()), judge, answers);
+                    self.gateways[way].writing = Some((0, Write::Reload));
                 }
                 acceptor::Effect::Quarantine { .. } => judge.truth.require(false, Rule::CoresAgree),
             }
@@ -302,9 +307,10 @@ impl VoterNode {
 }
 
 impl Gateway {
-    fn new(number: u8, disk: &Disk) -> Self {
+    fn new(number: u8, disk: &Disk, sharing: bool) -> Self {
         let acceptor = Acceptor::new(SHARD, &format!("g{number}"), disk.recover());
-        Self { acceptor, writing: None, known: disk.tail(), early: None }
+        let acceptor = if sharing { acceptor.sharing() } else { acceptor };
+        Self { acceptor, sharing, writing: None, known: disk.tail(), early: None }
     }
 }
 

@@ -139,6 +139,12 @@ impl World {
         }
     }
 
+    /// With gateways that do not know of one another.
+    pub(crate) fn unaware(mut self) -> Self {
+        self.voters = self.voters.iter().map(|voter| Shared::new(voter.get().clone().unaware())).collect();
+        self
+    }
+
     /// After a leader of epoch 1, now gone, brought `held[v]` entries of `log` to voter v, and told its client what it
     /// could: what a majority holds.
     pub(crate) fn after_a_leader(mut self, log: &[Entry], held: &[usize]) -> Self {
