@@ -19,9 +19,10 @@ use rand_chacha::rand_core::SeedableRng;
 use sim::checker::Verdict;
 use sim::history::Operation;
 
-use crate::cluster::{Cluster, LogLine, Shape, symbols};
+use crate::cluster::{Cluster, LogLine, Member, Shape, symbols};
 use crate::judge::judge;
 use crate::load::{Load, Options, Recorder, pauses};
+use crate::scribe::Scribe;
 
 pub use self::fault::{Fault, force_election};
 pub use self::report::{Pauses, Report};
@@ -46,12 +47,8 @@ pub struct Plan {
     pub accounts: u64,
     /// Of everything that is random.
     pub seed: u64,
-    /// Faults of one round.
+    /// Faults, in an order that the seed chooses.
     pub deck: Vec<Fault>,
-    /// Rounds follow one another until this time has passed and so many were played.
-    pub time: Duration,
-    /// See `time`.
-    pub rounds: usize,
 }
 
 /// One fault that was inflicted.
@@ -69,6 +66,7 @@ pub struct Scene {
     /// The cluster.
     pub cluster: Cluster,
     load: Load,
+    scribes: Vec<Scribe>,
 }
 
 /// What is left when the load has ended and everything was judged.
@@ -93,8 +91,10 @@ impl Scene {
         let cluster = Cluster::start(directory, plan.shape).await?;
         let symbols = symbols(plan.shape.shards);
         let options = Options { rate: plan.rate, accounts: plan.accounts, seed: plan.seed, symbols };
+        let gateways = || cluster.gateways.iter().map(Member::channel).collect();
+        let scribes = (0..plan.shape.shards).map(|shard| Scribe::follow(shard, gateways())).collect();
         let load = Load::start(&cluster.engines, &options).await?;
-        let scene = Self { directory: directory.to_owned(), cluster, load };
+        let scene = Self { directory: directory.to_owned(), cluster, load, scribes };
         scene.acknowledged("the start").await?;
         Ok(scene)
     }
@@ -126,7 +126,7 @@ impl Scene {
     pub async fn finish(self, deck: &[Fault]) -> Result<Aftermath> {
         let recorder = self.load.stop().await?;
         let operations = recorder.take();
-        let verdicts = judge(&self.cluster, operations.clone(), || recorder.stamp()).await?;
+        let verdicts = judge(&self.cluster, &self.scribes, operations.clone(), || recorder.stamp()).await?;
         let complaints = expected::unexpected(self.cluster.complaints(), deck);
         if verdicts.iter().any(|verdict| !verdict.is_clean()) {
             let lines: Vec<String> = operations.iter().filter_map(|operation| operation.to_line().ok()).collect();
@@ -161,22 +161,17 @@ pub async fn run(directory: &Path, plan: &Plan, tell: impl Fn(&str)) -> Result<R
     let begin = Instant::now();
     let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
     let mut inflicted = Vec::new();
-    let least = plan.deck.len() * plan.rounds;
-    while inflicted.len() < least || begin.elapsed() < plan.time {
-        let mut deck = plan.deck.clone();
-        deck.shuffle(&mut random);
-        for fault in deck {
-            let from = scene.recorder().stamp();
-            tell(&format!("{:7.1} s  {fault:?}", begin.elapsed().as_secs_f64()));
-            fault.inflict(&mut scene.cluster, &mut random).await.with_context(|| format!("{fault:?}"))?;
-            scene.acknowledged(&format!("{fault:?}")).await?;
-            // Waits for nothing: the next fault shall meet the cluster at rest, at a moment that the seed chooses.
-            tokio::time::sleep(Duration::from_millis(random.random_range(CALM_MS))).await;
-            inflicted.push(Inflicted { fault, window: (from, scene.recorder().stamp()) });
-            if begin.elapsed() >= plan.time && inflicted.len() >= least {
-                break;
-            }
-        }
+    let mut deck = plan.deck.clone();
+    deck.shuffle(&mut random);
+    for fault in deck {
+        let from = scene.recorder().stamp();
+        tell(&format!("{:7.1} s  {fault:?}", begin.elapsed().as_secs_f64()));
+        fault.inflict(&mut scene.cluster, &mut random).await.with_context(|| format!("{fault:?}"))?;
+        scene.acknowledged(&format!("{fault:?}")).await?;
+        scene.cluster.rested().await.with_context(|| format!("after {fault:?}"))?;
+        // Waits for nothing: the next fault shall meet the cluster at rest, at a moment that the seed chooses.
+        tokio::time::sleep(Duration::from_millis(random.random_range(CALM_MS))).await;
+        inflicted.push(Inflicted { fault, window: (from, scene.recorder().stamp()) });
     }
     let seconds = begin.elapsed().as_secs_f64();
     tell("the load ends, the record is judged");

@@ -12,6 +12,8 @@ use journal_store::testing::PostgresServer;
 use wire::pb::consensus::v1::GetConsensusStatusRequest;
 use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
 use wire::pb::consensus::v1::{GetConsensusStatusResponse, ShardLeader};
+use wire::pb::marketdata::v1::GetStateDigestRequest;
+use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 
 use crate::etcd::EtcdCluster;
 use crate::proxy::Proxy;
@@ -20,6 +22,9 @@ pub use member::{LogLine, Member};
 
 /// How long anything may take to be so: much longer than it ever takes, on a busy machine too.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Entries that a warm standby may be behind: about a second of the load.
+const BEHIND_MAX: u64 = 1_000;
 
 /// Connections to the database server for all gateways together; the server allows 50.
 const CONNECTIONS_MAX: usize = 44;
@@ -38,6 +43,8 @@ pub struct Shape {
     pub gateways: usize,
     /// Shards.
     pub shards: u32,
+    /// Entries between two snapshots of a shard; the journal is trimmed below them.
+    pub snapshot_every: u64,
 }
 
 /// A running cluster. Dropping it ends every process; its directory stays the caller's.
@@ -86,8 +93,9 @@ impl Cluster {
             format!("{shards}[node]\nname = \"{name}\"\nworker_threads = 2\n")
         };
         let database = format!(
-            "[persistence_gateway]\njournal.backend = \"postgres\"\njournal.snapshot_every_entries = 1000000000\n\
+            "[persistence_gateway]\njournal.backend = \"postgres\"\njournal.snapshot_every_entries = {}\n\
              history.database = \"postgres\"\ndatabase.url = \"{}\"\ndatabase.max_connections = {}\n",
+            shape.snapshot_every,
             postgres.database(),
             CONNECTIONS_MAX / shape.gateways.max(1)
         );
@@ -179,6 +187,29 @@ impl Cluster {
         }
     }
 
+    /// Waits until every engine has applied almost everything: whoever leads next is warm.
+    ///
+    /// # Errors
+    /// When one is still behind after a minute.
+    pub async fn rested(&self) -> Result<()> {
+        let begin = std::time::Instant::now();
+        for shard in 0..self.shape.shards {
+            loop {
+                let mut applied = Vec::new();
+                for engine in &self.engines {
+                    applied.push(applied_seq(engine, shard).await);
+                }
+                let highest = applied.iter().flatten().max().copied().unwrap_or(0);
+                if applied.iter().all(|seq| seq.is_some_and(|seq| seq + BEHIND_MAX >= highest)) {
+                    break;
+                }
+                anyhow::ensure!(begin.elapsed() < LIMIT, "shard {shard} is applied up to {applied:?} after {LIMIT:?}");
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Ends the database server as a crash would, and starts it again on the same data.
     pub fn restart_postgres(&mut self) {
         tokio::task::block_in_place(|| {
@@ -227,6 +258,14 @@ impl Links {
         }
         Ok(links)
     }
+}
+
+/// How far an engine has applied a shard, if it answers.
+async fn applied_seq(engine: &Member, shard: u32) -> Option<u64> {
+    let mut client = MarketDataServiceClient::new(engine.channel());
+    let asked = client.get_state_digest(GetStateDigestRequest { shard, allow_stale: true, min_seq: 0 });
+    let limit = std::time::Duration::from_secs(2);
+    Some(tokio::time::timeout(limit, asked).await.ok()?.ok()?.into_inner().as_of_seq)
 }
 
 /// Two symbols for each shard, so that each shard trades.

@@ -9,14 +9,15 @@ use sim::history::{Call, Operation};
 use types::ShardId;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::history::v1::{GetHistoryStatusRequest, ListTradesRequest};
-use wire::pb::journal::v1::ReadRequest;
 use wire::pb::journal::v1::journal_service_client::JournalServiceClient;
+use wire::pb::journal::v1::{ReadRequest, ReadSnapshotRequest};
 use wire::pb::marketdata::v1::GetStateDigestRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
 
 use crate::cluster::Cluster;
 use crate::record::all_orders;
+use crate::scribe::Scribe;
 
 /// How long a gateway may take to know, and to project, what was acknowledged.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -35,18 +36,25 @@ const SHARD_BIT: u32 = 48;
 ///
 /// # Errors
 /// When a gateway does not answer or does not get as far as the acknowledgements.
-pub async fn judge(cluster: &Cluster, mut operations: Vec<Operation>, clock: impl Fn() -> u64) -> Result<Vec<Verdict>> {
+pub async fn judge(
+    cluster: &Cluster,
+    scribes: &[Scribe],
+    mut operations: Vec<Operation>,
+    clock: impl Fn() -> u64,
+) -> Result<Vec<Verdict>> {
     operations.extend(digests(cluster, clock).await);
     let mut logs = Vec::new();
-    for shard in 0..cluster.shape.shards {
+    for (shard, scribe) in (0..cluster.shape.shards).zip(scribes) {
         let here = operations.iter().filter(|operation| operation.shard == shard);
         let last = here.filter_map(Operation::answer).map(|answer| answer.seq).max().unwrap_or(0);
+        let written = scribe.up_to(last, LIMIT).await.with_context(|| format!("shard {shard}"))?;
         let mut copies = Vec::new();
         for gateway in &cluster.gateways {
-            let entries = log(gateway.channel(), shard, last).await;
+            let entries = log(gateway.channel(), shard, &written, last).await;
             let entries = entries.with_context(|| format!("read the log of shard {shard} from {}", gateway.name))?;
             copies.push(Copy { gateway: gateway.name.clone(), entries });
         }
+        copies.push(Copy { gateway: "all gateways, as it became final".to_owned(), entries: written });
         logs.push(copies);
     }
     let mut verdicts = Vec::new();
@@ -69,11 +77,16 @@ pub async fn judge(cluster: &Cluster, mut operations: Vec<Operation>, clock: imp
     Ok(verdicts)
 }
 
-/// The committed log of a shard, at least up to `last`.
-async fn log(channel: Channel, shard: u32, last: u64) -> Result<Vec<Entry>> {
+/// The committed log of a shard as a gateway has it, at least up to `last`. Below its newest snapshot it may be
+/// trimmed; there it is what was written down.
+async fn log(channel: Channel, shard: u32, written: &[Entry], last: u64) -> Result<Vec<Entry>> {
     let begin = Instant::now();
     let mut client = JournalServiceClient::new(channel).max_decoding_message_size(PEER_MESSAGE_LIMIT);
-    let mut entries: Vec<Entry> = Vec::new();
+    let request = ReadSnapshotRequest { log_id: vec![0; 16].into(), shard };
+    let snapshot = client.read_snapshot(request).await?.into_inner().message().await?;
+    let at = snapshot.and_then(|part| part.at).map_or(0, |at| usize::try_from(at.seq).unwrap_or(usize::MAX));
+    let below = written.get(..at).with_context(|| format!("its snapshot is of seq {at}, more than was final"))?;
+    let mut entries = below.to_vec();
     loop {
         let request = ReadRequest {
             log_id: vec![0; 16].into(),

@@ -15,4 +15,5 @@ pub mod ports;
 pub mod proxy;
 pub mod record;
 pub mod requests;
+pub mod scribe;
 pub mod tool;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ports;
 
@@ -117,20 +117,19 @@ async fn forward(client: TcpStream, target: SocketAddr, weather: watch::Receiver
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut there = tokio::spawn(pump(from_client, to_server, weather.clone(), |weather| weather.there));
-    let mut back = tokio::spawn(pump(from_server, to_client, weather.clone(), |weather| weather.back));
+    let mut halves = JoinSet::new();
+    halves.spawn(pump(from_client, to_server, weather.clone(), |weather| weather.there));
+    halves.spawn(pump(from_server, to_client, weather.clone(), |weather| weather.back));
     let mut weather = weather;
-    let ended = weather.wait_for(|weather| weather.generation > born);
-    tokio::select! {
-        _ = ended => {
-            there.abort();
-            back.abort();
-        }
+    let reset = tokio::select! {
+        reset = weather.wait_for(|weather| weather.generation > born) => reset.is_ok(),
         // One side closing its half leaves the other half open, as TCP does.
-        _ = async { let _ = (&mut there).await; let _ = (&mut back).await; } => return,
+        () = async { while halves.join_next().await.is_some() {} } => false,
+    };
+    if reset {
+        // Dropping the aborted halves with unread data resets the connection.
+        halves.shutdown().await;
     }
-    // Dropping the aborted halves with unread data resets the connection.
-    let _ = (there.await, back.await);
 }
 
 async fn pump(

@@ -14,8 +14,8 @@ use crate::cluster::{LogLine, Shape};
 /// See the module.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Of the order of faults and of the load.
-    pub seed: u64,
+    /// Of the order of faults and of the load, one for each cluster.
+    pub seeds: Vec<u64>,
     /// How long the faults went on, seconds.
     pub seconds: f64,
     /// What cluster.
@@ -53,6 +53,8 @@ pub struct Pauses {
     pub p99_ms: u64,
     /// The longest.
     pub max_ms: u64,
+    /// All of them, ascending.
+    pub all_ms: Vec<u64>,
 }
 
 /// See [`Report::checked`].
@@ -83,13 +85,14 @@ pub struct Checked {
 impl Pauses {
     /// Of some pauses.
     #[must_use]
-    pub fn of(mut pauses: Vec<Duration>) -> Self {
-        pauses.sort_unstable();
-        let ms =
-            |pause: Option<&Duration>| pause.map_or(0, |pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+    pub fn of(mut all_ms: Vec<u64>) -> Self {
+        all_ms.sort_unstable();
         // The smallest pause that at least so many of a hundred do not exceed.
-        let rank = |hundredths: usize| ms(pauses.get((pauses.len() * hundredths).div_ceil(100).saturating_sub(1)));
-        Self { count: pauses.len(), p50_ms: rank(50), p99_ms: rank(99), max_ms: ms(pauses.last()) }
+        let rank = |hundredths: usize| {
+            all_ms.get((all_ms.len() * hundredths).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0)
+        };
+        let (count, p50_ms, p99_ms, max_ms) = (all_ms.len(), rank(50), rank(99), rank(100));
+        Self { count, p50_ms, p99_ms, max_ms, all_ms }
     }
 }
 
@@ -102,12 +105,13 @@ impl Report {
         aftermath: Aftermath,
     ) -> Self {
         let Aftermath { operations, verdicts, complaints, not_sent } = aftermath;
-        let mut by_fault: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
+        let mut by_fault: BTreeMap<Fault, Vec<u64>> = BTreeMap::new();
         for (one, pause) in inflicted.iter().zip(pauses) {
-            by_fault.entry(one.fault).or_default().push(*pause);
+            let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            by_fault.entry(one.fault).or_default().push(ms);
         }
         let mut report = Self {
-            seed: plan.seed,
+            seeds: vec![plan.seed],
             seconds,
             shape: plan.shape,
             rate: plan.rate,
@@ -131,10 +135,32 @@ impl Report {
             }
         }
         for verdict in &verdicts {
-            report.checked.add(verdict);
+            report.checked.add(&Checked::of(verdict));
             report.violations.extend(verdict.violations.iter().map(ToString::to_string));
         }
         report
+    }
+
+    /// With what another cluster of the same shape went through.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.seeds.extend(other.seeds);
+        self.seconds += other.seconds;
+        self.acknowledged += other.acknowledged;
+        for (error, count) in other.refused {
+            *self.refused.entry(error).or_default() += count;
+        }
+        self.unknown += other.unknown;
+        self.not_sent += other.not_sent;
+        self.retries += other.retries;
+        for (fault, pauses) in other.faults {
+            let mine = self.faults.entry(fault).or_default();
+            *mine = Pauses::of([std::mem::take(&mut mine.all_ms), pauses.all_ms].concat());
+        }
+        self.checked.add(&other.checked);
+        self.violations.extend(other.violations);
+        self.complaints.extend(other.complaints);
+        self
     }
 
     /// Whether nothing is wrong.
@@ -145,27 +171,46 @@ impl Report {
 }
 
 impl Checked {
-    fn add(&mut self, verdict: &Verdict) {
-        self.acknowledged += verdict.acknowledged;
-        self.in_doubt += verdict.in_doubt;
-        self.in_doubt_executed += verdict.in_doubt_executed;
-        self.reads += verdict.reads;
-        self.entries += verdict.entries;
-        self.commands += verdict.commands;
-        self.epochs += verdict.epochs;
-        self.state_hashes += verdict.state_hashes;
-        self.rows += verdict.rows;
-        self.violations += verdict.counts.iter().map(|(_, count)| count).sum::<usize>();
+    fn of(verdict: &Verdict) -> Self {
+        Self {
+            acknowledged: verdict.acknowledged,
+            in_doubt: verdict.in_doubt,
+            in_doubt_executed: verdict.in_doubt_executed,
+            reads: verdict.reads,
+            entries: verdict.entries,
+            commands: verdict.commands,
+            epochs: verdict.epochs,
+            state_hashes: verdict.state_hashes,
+            rows: verdict.rows,
+            violations: verdict.counts.iter().map(|(_, count)| count).sum(),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.acknowledged += other.acknowledged;
+        self.in_doubt += other.in_doubt;
+        self.in_doubt_executed += other.in_doubt_executed;
+        self.reads += other.reads;
+        self.entries += other.entries;
+        self.commands += other.commands;
+        self.epochs += other.epochs;
+        self.state_hashes += other.state_hashes;
+        self.rows += other.rows;
+        self.violations += other.violations;
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shape { engines, coordinators, gateways, shards } = self.shape;
+        let Shape { engines, coordinators, gateways, shards, snapshot_every } = self.shape;
         writeln!(
             f,
-            "{engines} engines, {coordinators} coordinators, {gateways} gateways, {shards} shards; {} requests/s for {:.0} s; seed {}",
-            self.rate, self.seconds, self.seed
+            "{engines} engines, {coordinators} coordinators, {gateways} gateways, {shards} shards, a snapshot every \
+             {snapshot_every} entries; {} requests/s for {:.0} s in {} clusters; seeds {:?}",
+            self.rate,
+            self.seconds,
+            self.seeds.len(),
+            self.seeds
         )?;
         writeln!(
             f,
@@ -177,7 +222,7 @@ impl fmt::Display for Report {
             self.retries
         )?;
         writeln!(f, "\n| fault | count | p50 ms | p99 ms | max ms |\n|---|---:|---:|---:|---:|")?;
-        for (fault, Pauses { count, p50_ms, p99_ms, max_ms }) in &self.faults {
+        for (fault, Pauses { count, p50_ms, p99_ms, max_ms, .. }) in &self.faults {
             writeln!(f, "| {fault:?} | {count} | {p50_ms} | {p99_ms} | {max_ms} |")?;
         }
         let Checked { entries, commands, epochs, state_hashes, reads, rows, in_doubt, in_doubt_executed, .. } =
@@ -209,7 +254,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_pauses_that_happened() {
-        let of = |ms: std::ops::RangeInclusive<u64>| Pauses::of(ms.map(Duration::from_millis).collect());
+        let of = |ms: std::ops::RangeInclusive<u64>| Pauses::of(ms.collect());
         let found = of(1..=200);
         assert_eq!((found.count, found.p50_ms, found.p99_ms, found.max_ms), (200, 100, 198, 200));
         let found = of(7..=7);

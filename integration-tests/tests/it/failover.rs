@@ -12,7 +12,7 @@ use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClien
 use wire::pb::marketdata::v1::{GetStateDigestRequest, GetStateDigestResponse};
 
 /// What a small production cluster looks like.
-const SHAPE: Shape = Shape { engines: 3, coordinators: 2, gateways: 2, shards: 1 };
+const SHAPE: Shape = Shape { engines: 3, coordinators: 2, gateways: 2, shards: 1, snapshot_every: 3_000 };
 
 /// Requests a second: enough for some to be under way at any moment, few enough for two processors and twelve
 /// processes without optimisation.
@@ -27,7 +27,7 @@ const OUTAGE: Duration = Duration::from_secs(60);
 fn plan(deck: Vec<Fault>) -> Plan {
     let seed = std::env::var("HIVE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
     println!("HIVE_SEED={seed} repeats the order of the faults");
-    Plan { shape: SHAPE, rate: RATE, accounts: 16, seed, deck, time: Duration::ZERO, rounds: 1 }
+    Plan { shape: SHAPE, rate: RATE, accounts: 16, seed, deck }
 }
 
 /// A directory for one test; it stays when the test fails.

@@ -82,7 +82,7 @@ async fn pipelined(channel: Channel) -> Result<BTreeMap<u64, OrderReport>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_engine_is_as_good_as_all() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let shape = Shape { engines: 2, coordinators: 1, gateways: 1, shards: SHARDS };
+    let shape = Shape { engines: 2, coordinators: 1, gateways: 1, shards: SHARDS, snapshot_every: 100_000 };
     let mut cluster = Cluster::start(directory.path(), shape).await?;
     let channel = cluster.engines[0].channel();
     both_lead(&channel).await?;
