@@ -24,6 +24,7 @@ mod process;
 pub mod request_id;
 mod service;
 mod shutdown;
+mod side_thread;
 pub mod telemetry;
 
 /// For the implementations of [`Service`].
@@ -36,3 +37,4 @@ pub use memory::{AllocatorStats, MemoryAccounts};
 pub use pools::{PoolStatus, Pools};
 pub use service::{Service, ServiceError};
 pub use shutdown::Shutdown;
+pub use side_thread::SideThread;

@@ -16,7 +16,8 @@ use service_kit::config::{InForce, Live};
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, Node, NodeError, NodeOptions};
 use service_kit::telemetry::LogLevel;
-use service_kit::{DataDir, NodeContext, Service, Shutdown};
+use service_kit::{DataDir, NodeContext, Service, Shutdown, SideThread};
+use tokio::runtime::Handle;
 use wire::transport::{InProcessListener, in_process};
 
 use crate::config::ServerConfig;
@@ -47,6 +48,7 @@ pub(crate) struct Composed {
     services: Vec<Box<dyn Service>>,
     listener: InProcessListener,
     addresses: Listen,
+    signs_of_life: SideThread,
     _data_dir: DataDir,
 }
 
@@ -115,9 +117,11 @@ impl Composed {
         write_addresses(data_dir.path(), &config.node.name, addresses)?;
         let (dial, listener) = in_process();
         let engine = in_force.part(move |config| engine_config(config, addresses));
-        let neighbours = Neighbours::new(&config, &engine.now().advertised_address, roles, &dial, addresses)?;
-        let services = build(in_force, engine, roles, node.context(), neighbours).await?;
-        Ok(Self { node, services, listener, addresses, _data_dir: data_dir })
+        let signs_of_life = SideThread::start("signs-of-life").context("cannot start a thread")?;
+        let itself = &engine.now().advertised_address;
+        let neighbours = Neighbours::new(&config, itself, roles, &dial, addresses, signs_of_life.handle())?;
+        let services = build(in_force, engine, roles, node.context(), neighbours, signs_of_life.handle()).await?;
+        Ok(Self { node, services, listener, addresses, signs_of_life, _data_dir: data_dir })
     }
 
     /// Where it listens.
@@ -141,8 +145,11 @@ impl Composed {
 
     /// Serves until `shutdown`.
     pub(crate) async fn serve(self, shutdown: Shutdown) -> Result<(), NodeError> {
-        let Self { node, services, listener, addresses: _, _data_dir } = self;
-        node.serve(services, Some(listener), shutdown).await
+        let Self { node, services, listener, addresses: _, signs_of_life, _data_dir } = self;
+        let served = node.serve(services, Some(listener), shutdown).await;
+        // Not before: leaderships are given back while services end.
+        drop(signs_of_life);
+        served
     }
 }
 
@@ -165,6 +172,7 @@ async fn build(
     roles: &BTreeSet<Role>,
     context: &NodeContext,
     neighbours: Neighbours,
+    signs_of_life: &Handle,
 ) -> Result<Vec<Box<dyn Service>>> {
     let now = in_force.now();
     let mut services: Vec<Box<dyn Service>> = Vec::new();
@@ -189,6 +197,7 @@ async fn build(
                     // One voter: a file behind one gateway, or one database behind all of them.
                     journal: vec![gateways],
                     consensus: neighbours.needed(Role::ConsensusCoordinator, *role)?,
+                    signs_of_life: signs_of_life.clone(),
                 };
                 Box::new(order_engine::build(engine.clone(), deps, context).await?)
             }

@@ -13,6 +13,7 @@ use service_kit::config::Live;
 use service_kit::{NodeContext, Service, ServiceError, Shutdown, async_trait};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,9 @@ pub struct Deps {
     pub journal: Vec<Vec<Channel>>,
     /// The coordinators; any of them will do.
     pub consensus: Vec<Channel>,
+    /// Where signs of life are given, and the connections to the coordinators are carried: apart from everything that
+    /// requests keep busy, so that an engine under more load than it can bear is not taken for a dead one.
+    pub signs_of_life: Handle,
     /// The history, asked for orders that the engine no longer remembers.
     pub history: Option<Channel>,
 }
@@ -73,6 +77,7 @@ pub struct OrderEngine {
     instruments: Instruments,
     shards: Vec<(Shard, Leadership)>,
     session: Session,
+    signs_of_life: Handle,
     health: Arc<EngineHealth>,
     closing: CancellationToken,
 }
@@ -132,6 +137,7 @@ pub async fn build(
         instruments: Instruments::new(doors),
         shards,
         session: Session::new(engine, coordinators, standings, changed),
+        signs_of_life: deps.signs_of_life,
         health,
         closing,
     })
@@ -231,9 +237,9 @@ impl Service for OrderEngine {
     /// Leads what it may. When `shutdown` drains: nothing new is taken, what was accepted is answered, the leaderships
     /// are given back. A shard that is in doubt ends the engine: other processes take over what it led.
     async fn run(self: Box<Self>, shutdown: Shutdown) -> Result<(), ServiceError> {
-        let Self { shards, session, health, closing, .. } = *self;
+        let Self { shards, session, signs_of_life, health, closing, .. } = *self;
         // Until everything is given back.
-        let _session = AbortOnDropHandle::new(tokio::spawn(session.run()));
+        let _session = AbortOnDropHandle::new(signs_of_life.spawn(session.run()));
         // Dropping the set ends its tasks.
         let (mut loops, mut leaderships) = (JoinSet::new(), JoinSet::new());
         for (shard, leadership) in shards {

@@ -10,6 +10,8 @@ use persistence_gateway::config::JournalBackend;
 use service_kit::node::Listen;
 use wire::transport::{Address, Channel, ClientOptions, InProcess, connect};
 
+use tokio::runtime::Handle;
+
 use super::Role;
 use crate::config::{Addresses, Misconfigured, ServerConfig};
 
@@ -35,6 +37,7 @@ impl Neighbours {
         roles: &BTreeSet<Role>,
         dial: &InProcess,
         addresses: Listen,
+        signs_of_life: &Handle,
     ) -> Result<Self> {
         let own = connect(&Address::InProcess(dial.clone()), &ClientOptions::default());
         let itself = [format!("http://{}", addresses.grpc), advertised_address.to_owned()];
@@ -51,7 +54,11 @@ impl Neighbours {
         if gateways.own.is_some() && config.persistence_gateway.journal.backend == JournalBackend::File {
             gateways.peers.clear();
         }
-        let mut coordinators = ways(Role::ConsensusCoordinator, &config.peers.consensus_coordinator)?;
+        let mut coordinators = {
+            // A connection is carried by the runtime in which it is set up.
+            let _apart = signs_of_life.enter();
+            ways(Role::ConsensusCoordinator, &config.peers.consensus_coordinator)?
+        };
         // Likewise the file of the embedded store.
         if coordinators.own.is_some() && config.consensus_coordinator.store == StoreKind::Embedded {
             coordinators.peers.clear();

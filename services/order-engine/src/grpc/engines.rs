@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tonic::metadata::AsciiMetadataKey;
 use tonic::{Request, Response, Status};
 use types::ShardId;
@@ -29,12 +29,16 @@ const CHANNELS_MAX: usize = 64;
 /// After a leader did not answer, a coordinator is asked who leads now; at most so often, however many requests fail.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
+/// When an engine that waits for a leader with all its requests should be asked again.
+const RETRY_FULL: Duration = Duration::from_millis(50);
+
 /// Connections to the other engines, by address.
 #[derive(Debug)]
 pub(super) struct Engines {
     channels: Mutex<HashMap<String, Channel>>,
     timeout: Duration,
     doubts: Arc<Doubts>,
+    room: Arc<Semaphore>,
 }
 
 /// That somebody named as the leader may not lead.
@@ -51,14 +55,16 @@ pub(super) struct Way {
     channel: Channel,
     timeout: Duration,
     doubts: Arc<Doubts>,
+    room: Arc<Semaphore>,
 }
 
 impl Engines {
     /// `answer_timeout` is how long an engine lets a command wait; whoever waits for `session` tells a coordinator that
-    /// this engine lives, and hears who leads.
-    pub(super) fn new(answer_timeout: Duration, session: Arc<Notify>) -> Self {
+    /// this engine lives, and hears who leads. `handed_on_max`: requests handed on and not yet answered.
+    pub(super) fn new(answer_timeout: Duration, handed_on_max: u32, session: Arc<Notify>) -> Self {
         let doubts = Arc::new(Doubts { session, told: Mutex::default() });
-        Self { channels: Mutex::default(), timeout: answer_timeout + WAY, doubts }
+        let room = Arc::new(Semaphore::new(handed_on_max as usize));
+        Self { channels: Mutex::default(), timeout: answer_timeout + WAY, doubts, room }
     }
 
     /// The way to whom the hint names; `None` if its address cannot be used.
@@ -77,7 +83,8 @@ impl Engines {
     }
 
     fn way_over(&self, shard: ShardId, channel: Channel) -> Way {
-        Way { shard, channel, timeout: self.timeout, doubts: Arc::clone(&self.doubts) }
+        let (doubts, room) = (Arc::clone(&self.doubts), Arc::clone(&self.room));
+        Way { shard, channel, timeout: self.timeout, doubts, room }
     }
 }
 
@@ -106,6 +113,10 @@ impl Way {
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
+        // A leader that does not answer must not fill this engine as well.
+        let Ok(_room) = self.room.try_acquire() else {
+            return Err(ApiError::overloaded("the way to the leader", RETRY_FULL));
+        };
         let mut request = self.request(message);
         request.set_timeout(self.timeout);
         let answer = within(self.timeout, call(self.channel.clone(), request)).await;

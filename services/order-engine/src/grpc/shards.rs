@@ -35,7 +35,7 @@ impl Shards {
             .instruments
             .iter()
             .filter_map(|instrument| Some((Symbol::new(&instrument.symbol).ok()?, ShardId(instrument.shard?))));
-        let engines = Engines::new(config.answer_timeout(), session);
+        let engines = Engines::new(config.answer_timeout(), config.unanswered_max, session);
         Self(Arc::new(Inner { named: named.collect(), doors, own: own.clone(), engines }))
     }
 

@@ -1,6 +1,8 @@
 //! Clients that only know an engine which does not lead.
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use order_engine::Config;
 use wire::client::{Session, SessionOptions};
 use wire::forwarding;
 use wire::pb::marketdata::v1::{
@@ -126,4 +128,29 @@ async fn what_was_handed_on_once_is_refused_with_a_hint() {
     let report = follower.orders().submit_order(buy(1, "a", 1000, 5)).await.unwrap().into_inner().report.unwrap();
     assert!(!report.duplicate);
     follower.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_is_handed_on_than_an_engine_may_have_unanswered() {
+    let rig = Rig::with(Config { unanswered_max: 8, answer_timeout_ms: 60_000, ..Config::default() });
+    let (leader, follower) = pair(&rig).await;
+    rig.voter.disk.hold(true);
+    let mut calls: FuturesUnordered<_> = (0..20)
+        .map(|n| {
+            let mut orders = follower.orders();
+            async move { orders.submit_order(buy(1, &format!("o{n}"), 1000, 1)).await }
+        })
+        .collect();
+    // The leader has room for the eight that wait there: it is the follower that refuses.
+    for _ in 0..12 {
+        let error = ApiError::from_status(&calls.next().await.unwrap().unwrap_err());
+        assert_eq!(error.code, ErrorCode::Overloaded);
+        assert!(error.message.contains("the way to the leader"), "{error}");
+    }
+    rig.voter.disk.hold(false);
+    for _ in 0..8 {
+        calls.next().await.unwrap().unwrap();
+    }
+    follower.stop().await;
+    leader.stop().await;
 }

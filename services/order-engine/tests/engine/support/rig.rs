@@ -4,6 +4,7 @@ use order_engine::{Config, Deps};
 use service_kit::{Components, MemoryAccounts, NodeContext, Service, ServiceError, Shutdown};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
@@ -79,7 +80,12 @@ impl Rig {
         let coordinators = self.others.iter().chain([&self.coordinator]);
         let consensus = coordinators.map(|one| serve(Routes::new(ConsensusServiceServer::new(one.clone()))));
         let context = NodeContext::new("test", vec!["order-engine".to_owned()], std::env::temp_dir());
-        let deps = Deps { journal: vec![ways], consensus: consensus.collect(), history: None };
+        let deps = Deps {
+            journal: vec![ways],
+            consensus: consensus.collect(),
+            signs_of_life: Handle::current(),
+            history: None,
+        };
         let engine = order_engine::build(config, deps, &context).await.unwrap();
         let mut routes = RoutesBuilder::default();
         engine.register(&mut routes);
