@@ -34,7 +34,7 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Time the cluster is left alone after each fault, milliseconds.
-const CALM_MS: std::ops::Range<u64> = 1_000..2_000;
+const CALM_MS: std::ops::Range<u64> = 500..1_000;
 
 /// What run.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ struct Arguments {
     /// How long faults are inflicted, at least. Each round of them has a cluster of its own.
     #[arg(long, default_value_t = 4)]
     minutes: u64,
-    /// How many rounds are played, at least. In five rounds 200 leaders are killed.
+    /// How many rounds are played, at least. In ten rounds 200 leaders are killed.
     #[arg(long, default_value_t = 1)]
     rounds: u64,
     /// Order of the faults and content of the load in the first round; one more in each further one.
@@ -41,7 +41,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     shards: u32,
     /// Entries between two snapshots of a shard.
-    #[arg(long, default_value_t = 30_000)]
+    #[arg(long, default_value_t = 40_000)]
     snapshot_every: u64,
     /// Only these faults, each --times a round; by default all of them as often as a long run asks for.
     #[arg(long, value_delimiter = ',')]

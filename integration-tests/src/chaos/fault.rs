@@ -18,10 +18,10 @@ const FREEZE: Duration = Duration::from_secs(8);
 const OUTAGE: Duration = Duration::from_secs(20);
 
 /// How long a link is cut or slow, milliseconds.
-const CUT_MS: std::ops::Range<u64> = 4_000..8_000;
+const CUT_MS: std::ops::Range<u64> = 3_000..6_000;
 
 /// How long a killed process is away, milliseconds.
-const AWAY_MS: std::ops::Range<u64> = 500..2_500;
+const AWAY_MS: std::ops::Range<u64> = 500..1_500;
 
 /// How late chunks are on a slow link.
 const SLOW: Duration = Duration::from_millis(5);
@@ -66,26 +66,26 @@ async fn hold(random: &mut ChaCha8Rng, range: std::ops::Range<u64>) {
 }
 
 impl Fault {
-    /// Every kind, a fifth as often as in a long run: five rounds have 200 leaders killed, 100 terminated, 50 frozen, 50
-    /// cut off from the coordinators and 50 from the gateways, 20 leaders of etcd killed, 5 times no etcd, 20 restarts
+    /// Every kind, a tenth as often as in a long run: ten rounds have 200 leaders killed, 100 terminated, 50 frozen, 50
+    /// cut off from the coordinators and 50 from the gateways, 20 leaders of etcd killed, 10 times no etcd, 20 restarts
     /// of the database.
     #[must_use]
     pub fn long_deck() -> Vec<Self> {
         let deck = [
-            (Self::KillLeader, 40),
-            (Self::TerminateLeader, 20),
-            (Self::FreezeLeader, 10),
-            (Self::CutCoordinators, 10),
-            (Self::CutGateways, 10),
-            (Self::KillEtcdLeader, 4),
+            (Self::KillLeader, 20),
+            (Self::TerminateLeader, 10),
+            (Self::FreezeLeader, 5),
+            (Self::CutCoordinators, 5),
+            (Self::CutGateways, 5),
+            (Self::KillEtcdLeader, 2),
             (Self::EtcdOutage, 1),
-            (Self::RestartPostgres, 4),
-            (Self::ForceElection, 20),
-            (Self::KillEngine, 4),
-            (Self::SlowLinks, 2),
-            (Self::ResetLinks, 4),
-            (Self::KillGateway, 4),
-            (Self::RestartCoordinators, 4),
+            (Self::RestartPostgres, 2),
+            (Self::ForceElection, 10),
+            (Self::KillEngine, 2),
+            (Self::SlowLinks, 1),
+            (Self::ResetLinks, 2),
+            (Self::KillGateway, 2),
+            (Self::RestartCoordinators, 2),
         ];
         deck.into_iter().flat_map(|(fault, count)| std::iter::repeat_n(fault, count)).collect()
     }

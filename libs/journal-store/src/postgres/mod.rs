@@ -74,7 +74,8 @@ impl PostgresStorage {
             reader: Arc::new(PostgresReader { shard, session: Mutex::new(Session::new(url, timeouts, &sessions)?) }),
             snapshots: Arc::new(PostgresSnapshots {
                 shard,
-                session: Mutex::new(Session::new(url, timeouts.for_snapshots(), &sessions)?),
+                storing: Mutex::new(Session::new(url, timeouts.for_snapshots(), &sessions)?),
+                loading: Mutex::new(Session::new(url, timeouts.for_snapshots(), &sessions)?),
             }),
             sessions,
             timeouts,
@@ -175,7 +176,7 @@ impl Storage for PostgresStorage {
     fn renew(&mut self) -> Result<(), StoreError> {
         self.sessions.renew();
         // Those that are in use now replace theirs before the next use.
-        for session in [&self.reader.session, &self.snapshots.session] {
+        for session in [&self.reader.session, &self.snapshots.storing, &self.snapshots.loading] {
             if let Ok(mut session) = session.try_lock() {
                 session.disconnect();
             }

@@ -1,4 +1,5 @@
-//! Snapshots as rows, on a connection of their own: a large one must not hold up readers of the log.
+//! Snapshots as rows, on connections of their own: a large one must not hold up readers of the log, and whoever needs one
+//! to start must not wait for the next one to be stored.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,12 +13,13 @@ use crate::{SnapshotStore, StoreError, digest};
 
 pub(super) struct PostgresSnapshots {
     pub(super) shard: i32,
-    pub(super) session: Mutex<Session>,
+    pub(super) storing: Mutex<Session>,
+    pub(super) loading: Mutex<Session>,
 }
 
 impl SnapshotStore for PostgresSnapshots {
     fn put(&self, at: &Tail, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
         let shard = self.shard;
         let digest = digest::of_snapshot(at, bytes);
         session.run("store snapshot", async |client, _| {
@@ -57,7 +59,7 @@ impl SnapshotStore for PostgresSnapshots {
     }
 
     fn latest(&self) -> Result<Option<(Tail, Bytes)>, StoreError> {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let shard = self.shard;
         let mut damage = None;
         // One at a time: the older one is read only if the newest is damaged.

@@ -35,6 +35,10 @@ const READ_PATIENCE: Duration = Duration::from_secs(2);
 /// Payload taken from one read; the rest is asked for again. Bounds the memory of a recovery.
 const FETCH_BYTES_MAX: usize = 16 << 20;
 
+/// How long a gateway may take for the first part of a snapshot: it reads hundreds of megabytes before it sends it. A
+/// gateway that is gone or cut off is noticed by its connection, much earlier.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Pause before the voters are asked for a snapshot again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -145,9 +149,11 @@ impl Caller {
         mut client: JournalServiceClient<Channel>,
     ) -> Result<Option<(Tail, Vec<u8>)>, Status> {
         let request = pb::ReadSnapshotRequest { shard: self.shard.0, ..Default::default() };
-        let mut parts = timely(self.patience(), client.read_snapshot(request)).await?.into_inner();
+        let mut parts = timely(SNAPSHOT_PATIENCE, client.read_snapshot(request)).await?.into_inner();
         let mut snapshot: Option<(Tail, Vec<u8>)> = None;
-        while let Some(part) = timely(self.patience(), parts.message()).await? {
+        let mut patience = SNAPSHOT_PATIENCE;
+        while let Some(part) = timely(patience, parts.message()).await? {
+            patience = self.patience();
             let at = convert::tail("at", part.at.as_ref())?;
             match &mut snapshot {
                 Some((before, _)) if *before != at => {
@@ -206,8 +212,10 @@ async fn newest_snapshot(callers: &[Caller]) -> Result<Option<(Tail, Snapshot)>,
         return Err(failure);
     }
     let Some((at, bytes)) = newest else { return Ok(None) };
-    let snapshot = codec::snapshot::decode(&bytes).map_err(|error| Status::data_loss(error.to_string()))?;
-    Ok(Some((at, snapshot)))
+    // A large one takes seconds: requests must not wait for it.
+    let decoded = tokio::task::spawn_blocking(move || codec::snapshot::decode(&bytes)).await;
+    let decoded = decoded.map_err(|error| Status::internal(error.to_string()))?;
+    Ok(Some((at, decoded.map_err(|error| Status::data_loss(error.to_string()))?)))
 }
 
 async fn timely<T>(limit: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
