@@ -1,4 +1,4 @@
-//! A GET over HTTP/1.1, enough for health checks and metrics of a node on loopback.
+//! HTTP/1.1, as much of it as health checks, metrics and actions of a node on loopback take.
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,8 +26,22 @@ pub async fn get(address: &str, path: &str) -> Result<Answer> {
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub async fn request(address: &str, method: &str, path: &str) -> Result<Answer> {
+    send(address, method, path, "Content-Length: 0\r\n\r\n").await
+}
+
+/// Sends `POST path` with a JSON document.
+///
+/// # Errors
+/// When nobody answers, or not in HTTP.
+pub async fn post(address: &str, path: &str, document: &serde_json::Value) -> Result<Answer> {
+    let body = document.to_string();
+    let rest = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    send(address, "POST", path, &rest).await
+}
+
+async fn send(address: &str, method: &str, path: &str, rest: &str) -> Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
-    let text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{rest}");
     stream.write_all(text.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

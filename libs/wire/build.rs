@@ -9,9 +9,11 @@ use prost::Message as _;
 const PROTO_ROOT: &str = "../../proto";
 
 const PROTOS: &[&str] = &[
+    "hivemind/admin/v1/activity.proto",
     "hivemind/admin/v1/admin.proto",
     "hivemind/admin/v1/config.proto",
     "hivemind/admin/v1/pools.proto",
+    "hivemind/admin/v1/trading.proto",
     "hivemind/consensus/v1/consensus.proto",
     "hivemind/history/v1/history.proto",
     "hivemind/journal/v1/journal.proto",

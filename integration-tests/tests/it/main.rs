@@ -9,6 +9,7 @@ mod forwarding;
 mod hostile;
 mod limits;
 mod memory_only;
+mod operator;
 mod outages;
 mod pools;
 mod tools;

@@ -7,11 +7,14 @@ use anyhow::Result;
 use integration_tests::node::Node;
 use integration_tests::tool::{self, Said};
 
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 12] = [
     "grpc.health.v1.Health",
+    "hivemind.admin.v1.ActivityService",
     "hivemind.admin.v1.AdminService",
     "hivemind.admin.v1.InstrumentService",
+    "hivemind.admin.v1.NodeActivityService",
     "hivemind.admin.v1.NodeService",
+    "hivemind.admin.v1.TradingService",
     "hivemind.consensus.v1.ConsensusService",
     "hivemind.history.v1.HistoryService",
     "hivemind.journal.v1.JournalService",
@@ -20,7 +23,7 @@ const SERVICES: [&str; 9] = [
 ];
 
 /// One call of each service that needs no state: method, request, a word of the answer.
-const CALLS: [(&str, &str, &str); 14] = [
+const CALLS: [(&str, &str, &str); 17] = [
     (
         "hivemind.orders.v1.OrderService/SubmitOrder",
         r#"{"account_id":1,"client_order_id":"tool-1","symbol":"BTC-USD","side":"SIDE_BUY","order_type":"ORDER_TYPE_LIMIT","price":"5000000","quantity":"1000000"}"#,
@@ -50,6 +53,13 @@ const CALLS: [(&str, &str, &str); 14] = [
     ("hivemind.journal.v1.JournalService/LeaderSeen", "{}", "epoch"),
     ("hivemind.admin.v1.AdminService/GetHealth", "{}", "order_engine"),
     ("hivemind.admin.v1.NodeService/GetNodeMemory", "{}", "allocated"),
+    ("hivemind.admin.v1.ActivityService/GetActivity", "{}", "journal"),
+    ("hivemind.admin.v1.NodeActivityService/GetNodeMetrics", "{}", "trading_operation_duration_seconds"),
+    (
+        "hivemind.admin.v1.TradingService/SetTrading",
+        r#"{"order":{"dry_run":true},"action":"TRADING_ACTION_KILL"}"#,
+        "INSTRUMENT_STATE_HALTED",
+    ),
     (
         "hivemind.admin.v1.InstrumentService/SetInstrumentState",
         r#"{"symbol":"AAPL","state":"INSTRUMENT_STATE_HALTED"}"#,
@@ -58,7 +68,7 @@ const CALLS: [(&str, &str, &str); 14] = [
 ];
 
 /// Wrong requests and the field that must be named.
-const WRONG: [(&str, &str, &str); 6] = [
+const WRONG: [(&str, &str, &str); 7] = [
     ("hivemind.orders.v1.OrderService/SubmitOrder", "{}", "order_type"),
     (
         "hivemind.orders.v1.OrderService/SubmitOrder",
@@ -73,6 +83,7 @@ const WRONG: [(&str, &str, &str); 6] = [
     ("hivemind.marketdata.v1.MarketDataService/GetBook", r#"{"symbol":"BTC-USD","depth":100000}"#, "depth"),
     ("hivemind.history.v1.HistoryService/ListOrders", r#"{"page_token":"nonsense"}"#, "page_token"),
     ("hivemind.admin.v1.InstrumentService/DefineInstrument", "{}", "instrument"),
+    ("hivemind.admin.v1.TradingService/SetTrading", "{}", "action"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,13 +2,15 @@
 //! services.
 //!
 //! An error is `{"error": "<word>", "message": "<for people>"}`, with `"field"` if a field of the request is at
-//! fault. Words: `not_found`, `method_not_allowed`, `bad_request`.
+//! fault. Words: `not_found`, `method_not_allowed`, `bad_request`, and for what a gRPC call would have answered with an
+//! error those of [`wire::status::ErrorCode`].
 
 use axum::Json;
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use wire::status::{ApiError, ErrorCode};
 
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +43,32 @@ impl Problem {
             message: message.into(),
             field: None,
         }
+    }
+}
+
+impl From<ApiError> for Problem {
+    /// The same error over HTTP, with the status that says what a client should do about it.
+    fn from(error: ApiError) -> Self {
+        let status = match error.code {
+            ErrorCode::InvalidArgument => StatusCode::BAD_REQUEST,
+            ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ErrorCode::PermissionDenied => StatusCode::FORBIDDEN,
+            ErrorCode::NotFound => StatusCode::NOT_FOUND,
+            ErrorCode::PreconditionFailed | ErrorCode::LeadershipHeld | ErrorCode::LeadershipDenied => {
+                StatusCode::CONFLICT
+            }
+            ErrorCode::Overloaded | ErrorCode::SlowConsumer => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            ErrorCode::NotReady
+            | ErrorCode::NotLeader
+            | ErrorCode::ShuttingDown
+            | ErrorCode::Unreachable
+            | ErrorCode::Canceled
+            | ErrorCode::UnknownOutcome => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::DataLoss | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { status, error: error.code.reason(), message: error.message, field: error.field }
     }
 }
 

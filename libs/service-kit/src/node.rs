@@ -14,6 +14,7 @@ pub(crate) mod database_service;
 mod grpc;
 mod grpc_health;
 mod lifecycle;
+mod node_activity;
 mod node_service;
 
 use std::io;

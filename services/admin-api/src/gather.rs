@@ -8,8 +8,10 @@ use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::node_service_client::NodeServiceClient;
 use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
 use wire::pb::consensus::v1::{GetConsensusStatusRequest, GetConsensusStatusResponse};
+use wire::status::ApiError;
 use wire::transport::Channel;
 
+use crate::config::MAX_TIMEOUT;
 use crate::metrics::Question;
 use crate::targets::{Asked, Target, Targets};
 use crate::verdict;
@@ -40,6 +42,19 @@ impl Gather {
     /// All other instances.
     pub(crate) fn others(&self) -> &Targets {
         &self.targets
+    }
+
+    /// How long to wait for an instance, as asked for over gRPC; 0 for what is configured.
+    pub(crate) fn limit(&self, timeout_ms: u32) -> Result<Duration, ApiError> {
+        if timeout_ms == 0 {
+            return Ok(self.default_timeout);
+        }
+        let limit = Duration::from_millis(timeout_ms.into());
+        if limit > MAX_TIMEOUT {
+            let message = format!("must be 0 to {}", MAX_TIMEOUT.as_millis());
+            return Err(ApiError::invalid("timeout_ms", message));
+        }
+        Ok(limit)
     }
 
     /// The instance that answers.

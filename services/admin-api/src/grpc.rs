@@ -1,14 +1,11 @@
 //! `AdminService` over gRPC. Absent: how the answers are made; see [`crate::gather`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::admin_service_server::AdminService;
-use wire::status::ApiError;
 
-use crate::config::MAX_TIMEOUT;
 use crate::gather::Gather;
 
 /// Answers from what is gathered.
@@ -21,7 +18,7 @@ impl AdminService for Answers {
         &self,
         request: Request<pb::GetHealthRequest>,
     ) -> Result<Response<pb::GetHealthResponse>, Status> {
-        let limit = self.limit(request.get_ref().timeout_ms)?;
+        let limit = self.0.limit(request.get_ref().timeout_ms)?;
         Ok(Response::new(self.0.health(limit).await))
     }
 
@@ -29,7 +26,7 @@ impl AdminService for Answers {
         &self,
         request: Request<pb::GetPoolStatusRequest>,
     ) -> Result<Response<pb::GetPoolStatusResponse>, Status> {
-        let limit = self.limit(request.get_ref().timeout_ms)?;
+        let limit = self.0.limit(request.get_ref().timeout_ms)?;
         Ok(Response::new(self.0.pools(limit).await))
     }
 
@@ -37,21 +34,7 @@ impl AdminService for Answers {
         &self,
         request: Request<pb::GetMemoryProfileRequest>,
     ) -> Result<Response<pb::GetMemoryProfileResponse>, Status> {
-        let limit = self.limit(request.get_ref().timeout_ms)?;
+        let limit = self.0.limit(request.get_ref().timeout_ms)?;
         Ok(Response::new(self.0.memory(limit).await))
-    }
-}
-
-impl Answers {
-    fn limit(&self, timeout_ms: u32) -> Result<Duration, ApiError> {
-        if timeout_ms == 0 {
-            return Ok(self.0.default_timeout());
-        }
-        let limit = Duration::from_millis(timeout_ms.into());
-        if limit > MAX_TIMEOUT {
-            let message = format!("must be 0 to {}", MAX_TIMEOUT.as_millis());
-            return Err(ApiError::invalid("timeout_ms", message));
-        }
-        Ok(limit)
     }
 }

@@ -1,5 +1,10 @@
 //! The same over HTTP. Absent: unknown paths and wrong methods; the node answers those.
 
+pub(crate) mod actions;
+pub(crate) mod activity;
+pub(crate) mod console;
+pub(crate) mod market;
+
 use std::sync::Arc;
 use std::time::Duration;
 

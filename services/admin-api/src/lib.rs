@@ -1,8 +1,9 @@
-//! The operator's door: health, consensus, pools and memory of all instances, over gRPC (`AdminService`) and HTTP.
+//! The operator's door: what all instances say of themselves, and what operators order, over gRPC and HTTP; and the
+//! console, a page that shows the one and offers the other.
 //!
 //! Every question goes to all instances in parallel under one deadline. An instance that does not answer is in the
 //! answer with its error, never silently missing. Orders are given to all instances, or to those that are named, in the
-//! same way.
+//! same way. GET changes nothing; whatever acts is a POST with a JSON body.
 //!
 //! | Path | Answer |
 //! |---|---|
@@ -12,13 +13,20 @@
 //! | `GET /admin/memory-profile` | 200: [`view::memory::MemoryView`] |
 //! | `POST /admin/database/reset-pools` | 200: [`view::database::ResetView`] |
 //! | `POST /admin/database/optimize-connections` | 200: [`view::database::OptimizationView`] |
+//! | `GET /admin/activity` | 200: [`view::activity::ActivityView`] |
+//! | `GET /admin/instruments` | 200: [`view::market::InstrumentsView`] |
+//! | `GET /admin/book?symbol=…&depth=…` | 200: [`view::market::BookView`] |
+//! | `POST /admin/trading/halt`, `resume`, `kill-switch` | 200: [`view::trading::TradingView`] |
+//! | `POST /admin/consensus/force-election`, `restart`, `pause`, `resume`, `drain`, `undrain` | 200: [`view::orders`] |
+//! | `GET /` | the console |
 //!
-//! Each GET takes `?timeout_ms=1..900`. Other parameters are answered 400 naming the field, other methods 405, other paths
-//! 404, all as [`service_kit::http::Problem`].
+//! What asks all instances takes `?timeout_ms=1..900`. Other parameters are answered 400 naming the field, other methods
+//! 405, other paths 404, all as [`service_kit::http::Problem`].
 //!
-//! Deliberately absent: probes (`/livez` and `/readyz` are the node's own), metrics, and how an instance does what it is
-//! told.
+//! Deliberately absent: probes (`/livez` and `/readyz` are the node's own), and the acts themselves: engines and
+//! coordinators carry out what is ordered here.
 
+mod activity;
 mod config;
 mod database;
 mod database_http;
@@ -29,8 +37,11 @@ mod metrics;
 mod orders;
 mod service;
 mod targets;
+mod trading;
 mod verdict;
 pub mod view;
+mod ways;
 
+pub use activity::{quantile_us, since};
 pub use config::{Config, ConfigError};
 pub use service::{AdminApi, BuildError, Deps, build};

@@ -2,6 +2,9 @@
 
 use metrics::{Counter, Histogram, Unit, describe_counter, describe_histogram};
 
+/// Kinds of questions.
+const QUESTIONS: usize = 6;
+
 /// What instances are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
@@ -9,12 +12,14 @@ pub(crate) enum Question {
     Pools,
     Memory,
     Consensus,
+    Activity,
     /// An order to database pools.
     Database,
 }
 
 impl Question {
-    const ALL: [Self; 5] = [Self::Health, Self::Pools, Self::Memory, Self::Consensus, Self::Database];
+    const ALL: [Self; QUESTIONS] =
+        [Self::Health, Self::Pools, Self::Memory, Self::Consensus, Self::Activity, Self::Database];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -22,6 +27,7 @@ impl Question {
             Self::Pools => "pools",
             Self::Memory => "memory",
             Self::Consensus => "consensus",
+            Self::Activity => "activity",
             Self::Database => "database",
         }
     }
@@ -29,8 +35,8 @@ impl Question {
 
 /// Handles of the metrics, one per question.
 pub(crate) struct Metrics {
-    durations: [Histogram; 5],
-    failures: [Counter; 5],
+    durations: [Histogram; QUESTIONS],
+    failures: [Counter; QUESTIONS],
 }
 
 impl Metrics {

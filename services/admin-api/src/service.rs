@@ -3,17 +3,23 @@
 use std::sync::Arc;
 
 use service_kit::config::Live;
+use service_kit::metrics::{Exporter, MetricsError};
 use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown, async_trait};
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
+use wire::pb::admin::v1::activity_service_server::ActivityServiceServer;
 use wire::pb::admin::v1::admin_service_server::AdminServiceServer;
 use wire::pb::admin::v1::database_service_server::DatabaseServiceServer;
-use wire::transport::{Channel, REQUEST_LIMIT};
+use wire::pb::admin::v1::trading_service_server::TradingServiceServer;
+use wire::transport::{Channel, PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
+use crate::activity::Activities;
 use crate::config::{Config, ConfigError};
 use crate::database::DatabaseOrders;
 use crate::gather::Gather;
 use crate::grpc::Answers;
+use crate::trading::Trading;
+use crate::ways::Ways;
 use crate::{database_http, http};
 
 /// Name of the service among the components of a node's health.
@@ -27,6 +33,8 @@ pub struct Deps {
     pub nodes: Vec<(String, Channel)>,
     /// Every coordinator by name, that of this process included.
     pub consensus: Vec<(String, Channel)>,
+    /// Every engine, the one in this process first.
+    pub engines: Vec<Channel>,
 }
 
 /// Why the service could not be put together.
@@ -35,11 +43,18 @@ pub enum BuildError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Metrics cannot be read.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
 }
 
 /// The admin service, ready to run.
 pub struct AdminApi {
     gather: Arc<Gather>,
+    activities: Activities,
+    trading: Trading,
+    engines: Ways,
+    coordinators: Ways,
     component: Component,
 }
 
@@ -54,8 +69,19 @@ pub async fn build(config: impl Into<Live<Config>>, deps: Deps, context: &NodeCo
     let component = context.components.register_optional(COMPONENT);
     component.serves(<AdminServiceServer<Answers> as NamedService>::NAME);
     component.serves(<DatabaseServiceServer<DatabaseOrders> as NamedService>::NAME);
-    let gather = Gather::new(context.clone(), deps.nodes, deps.consensus, config.timeout.0);
-    Ok(AdminApi { gather: Arc::new(gather), component })
+    component.serves(<ActivityServiceServer<Activities> as NamedService>::NAME);
+    component.serves(<TradingServiceServer<Trading> as NamedService>::NAME);
+    let coordinators = deps.consensus.iter().map(|(_, channel)| channel.clone()).collect();
+    let gather = Arc::new(Gather::new(context.clone(), deps.nodes, deps.consensus, config.timeout.0));
+    let engines = Ways::to_engines(deps.engines);
+    Ok(AdminApi {
+        activities: Activities::new(Arc::clone(&gather), Exporter::install()?),
+        trading: Trading::new(engines.clone(), context.audit.clone()),
+        coordinators: Ways::to_coordinators(coordinators),
+        gather,
+        engines,
+        component,
+    })
 }
 
 #[async_trait]
@@ -69,11 +95,19 @@ impl Service for AdminApi {
         routes.add_service(AdminServiceServer::new(answers).max_decoding_message_size(REQUEST_LIMIT));
         let orders = DatabaseOrders::new(Arc::clone(&self.gather));
         routes.add_service(DatabaseServiceServer::new(orders).max_decoding_message_size(REQUEST_LIMIT));
+        let activities = ActivityServiceServer::new(self.activities.clone()).max_decoding_message_size(REQUEST_LIMIT);
+        routes.add_service(activities.max_encoding_message_size(PEER_MESSAGE_LIMIT));
+        routes.add_service(TradingServiceServer::new(self.trading.clone()).max_decoding_message_size(REQUEST_LIMIT));
     }
 
     fn http(&self) -> Option<axum::Router> {
+        let actions = http::actions::router(self.trading.clone(), self.coordinators.clone());
+        let market = http::market::router(self.engines.clone());
+        let activity = http::activity::router(Arc::clone(&self.gather), self.activities.clone());
         let database = database_http::router(DatabaseOrders::new(Arc::clone(&self.gather)));
-        Some(http::router(Arc::clone(&self.gather)).merge(database))
+        let reads = http::router(Arc::clone(&self.gather));
+        let reads = reads.merge(database).merge(activity);
+        Some(reads.merge(market).merge(actions).merge(http::console::router()))
     }
 
     /// Has nothing of its own to do: it answers until the doors close, also while the node drains.

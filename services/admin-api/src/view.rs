@@ -3,12 +3,16 @@
 //!
 //! Times are RFC 3339 in UTC; durations carry their unit in the name; sizes are bytes.
 
+pub mod activity;
 pub mod consensus;
 pub mod database;
 pub mod health;
+pub mod market;
 pub mod memory;
+pub mod orders;
 pub mod pools;
 mod time;
+pub mod trading;
 
 use serde::Serialize;
 use wire::pb::admin::v1::NodeAnswer;

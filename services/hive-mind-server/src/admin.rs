@@ -6,13 +6,22 @@
 //! Deliberately absent: decisions. The commands are calls; the node refuses what makes no sense.
 
 mod asked;
+mod bundle;
 mod consensus;
 mod database;
+mod doctor;
 mod ordered;
+mod picture;
+mod status;
+mod top;
+mod trading;
 mod view;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+
+use crate::cli::EXIT_OK;
+use crate::output;
 
 pub(crate) use asked::Asked;
 pub(crate) use ordered::Unconfirmed;
@@ -29,18 +38,55 @@ pub(crate) struct AdminArguments {
 /// Commands for operators.
 #[derive(Debug, Subcommand)]
 enum AdminCommand {
+    /// Shows the whole system on one screen.
+    Status,
+    /// Shows throughput, latencies and where the time goes, live.
+    Top(top::Top),
+    /// Says what is wrong, and what to do about it.
+    Doctor(doctor::Doctor),
+    /// Says in one word whether the system works; for probes.
+    Healthcheck(status::Healthcheck),
+    /// Collects everything that tells what was going on into a directory. Secrets are left out.
+    SupportBundle(bundle::Bundle),
+    /// Shows what is traded.
+    Instruments,
+    /// Stops trading: nothing but cancels is taken, orders stay in the books.
+    Halt(trading::Halt),
+    /// Ends a halt.
+    Resume(trading::Halt),
+    /// Cancels all orders and stops trading. What was cancelled does not come back.
+    KillSwitch(trading::Kill),
     /// Leaders of shards: who they are, and who shall be.
     #[command(subcommand)]
     Consensus(consensus::ConsensusCommand),
     /// Connection pools: how they are, and what is done with them.
     #[command(subcommand)]
     Database(database::DatabaseCommand),
+    /// Prints what a shell needs to complete these commands: `source <(hive-mind-server admin completion bash)`.
+    Completion {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Runs a command and prints its result.
 pub(crate) async fn run(AdminArguments { asked, command }: AdminArguments) -> Result<u8> {
     match command {
+        AdminCommand::Status => status::status(&asked).await,
+        AdminCommand::Top(top) => top::run(top, &asked).await,
+        AdminCommand::Doctor(doctor) => doctor::run(doctor, &asked).await,
+        AdminCommand::Healthcheck(healthcheck) => status::healthcheck(healthcheck, &asked).await,
+        AdminCommand::SupportBundle(bundle) => bundle::run(bundle, &asked).await,
+        AdminCommand::Instruments => trading::instruments(&asked).await,
+        AdminCommand::Halt(halt) => trading::halt(halt, &asked).await,
+        AdminCommand::Resume(halt) => trading::resume(halt, &asked).await,
+        AdminCommand::KillSwitch(kill) => trading::kill(kill, &asked).await,
         AdminCommand::Consensus(command) => consensus::run(command, &asked).await,
         AdminCommand::Database(command) => database::run(command, &asked).await,
+        AdminCommand::Completion { shell } => {
+            output::completion(shell);
+            Ok(EXIT_OK)
+        }
     }
 }

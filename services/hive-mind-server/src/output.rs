@@ -2,14 +2,17 @@
 //! causes. The only file of the binary that prints outside of the loads' own tables.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the binary prints")]
 
+use std::io::Write;
+
 use anyhow::Result;
+use clap::CommandFactory;
 use serde::Serialize;
 use serde_json::json;
 use service_kit::config::Loaded;
 use service_kit::node::Listen;
 use tonic::Status;
 
-use crate::cli::Output;
+use crate::cli::{Cli, Output};
 use crate::config::ServerConfig;
 
 /// An error and everything that led to it, on one line of standard error.
@@ -37,19 +40,54 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
 }
 
 /// A question, on standard error: standard output is for results.
-#[allow(dead_code, reason = "for commands that cannot be undone")]
 pub(crate) fn prompt(text: &str) {
     eprint!("{text}");
 }
 
 /// A line for people.
 pub(crate) fn line(text: &str) {
-    println!("{text}");
+    write(text);
+    write("\n");
+}
+
+/// Whoever closed the other end, as `head` does, has read enough.
+fn write(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Rows under a header, each column as wide as its widest cell; nothing if there are no rows.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
+    if rows.is_empty() {
+        return;
+    }
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0).max(header[column].chars().count())
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let print = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        line(padded.join("  ").trim_end());
+    };
+    print(&mut header.iter().copied());
+    rows.iter().for_each(|row| print(&mut row.iter().map(String::as_str)));
+}
+
+/// Begins or ends drawing on a screen of its own: what was on the terminal comes back afterwards.
+pub(crate) fn screen(begin: bool) {
+    write(if begin { "\x1b[?1049h\x1b[?25l" } else { "\x1b[?25h\x1b[?1049l" });
+    // Whoever cannot be drawn for is not there.
+    let _ = std::io::stdout().flush();
+}
+
+/// Draws from the top left corner on a cleared screen.
+pub(crate) fn home() {
+    write("\x1b[H\x1b[2J");
 }
 
 /// A result as one JSON document.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(value)?);
+    line(&serde_json::to_string(value)?);
     Ok(())
 }
 
@@ -77,6 +115,13 @@ pub(crate) fn configuration(loaded: &Loaded<ServerConfig>, output: Output) -> Re
         println!("{:width$} = {}  # {}", entry.key, entry.value, entry.origin);
     }
     Ok(())
+}
+
+/// What a shell needs to complete our commands.
+pub(crate) fn completion(shell: clap_complete::Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "hive-mind-server", &mut script);
+    write(&String::from_utf8_lossy(&script));
 }
 
 /// What this program is.

@@ -202,11 +202,11 @@ async fn build(
                 Box::new(order_engine::build(engine.clone(), deps, context).await?)
             }
             Role::AdminApi => {
-                neighbours.needed(Role::OrderEngine, *role)?;
+                let engines = neighbours.needed(Role::OrderEngine, *role)?;
                 neighbours.needed(Role::ConsensusCoordinator, *role)?;
                 let config = in_force.part(|config| config.admin_api.clone());
                 let consensus = neighbours.named(Role::ConsensusCoordinator, &now.node.name);
-                let deps = admin_api::Deps { nodes: neighbours.nodes(&now.node.name), consensus };
+                let deps = admin_api::Deps { nodes: neighbours.nodes(&now.node.name), consensus, engines };
                 Box::new(admin_api::build(config, deps, context).await?)
             }
         });

@@ -10,13 +10,16 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 use tower::Layer;
+use wire::pb::admin::v1::node_activity_service_server::NodeActivityServiceServer;
 use wire::pb::admin::v1::node_database_service_server::NodeDatabaseServiceServer;
 use wire::pb::admin::v1::node_service_server::NodeServiceServer;
-use wire::transport::{InProcessListener, REQUEST_LIMIT, server_settings};
+use wire::transport::{InProcessListener, PEER_MESSAGE_LIMIT, REQUEST_LIMIT, server_settings};
 
 use super::NodeError;
 use super::database_service::NodeDatabase;
+use super::node_activity::NodeActivity;
 use super::node_service::NodeAnswers;
+use crate::metrics::Exporter;
 use crate::request_id::RequestIdLayer;
 use crate::{NodeContext, Service};
 
@@ -27,6 +30,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 pub(super) fn routes(
     services: &[Box<dyn Service>],
     context: &NodeContext,
+    exporter: &Exporter,
 ) -> Result<(Routes, HealthReporter), NodeError> {
     let mut builder = RoutesBuilder::default();
     for service in services {
@@ -48,6 +52,11 @@ pub(super) fn routes(
         .add_service(NodeServiceServer::new(NodeAnswers(context.clone())).max_decoding_message_size(REQUEST_LIMIT))
         .add_service(
             NodeDatabaseServiceServer::new(NodeDatabase::new(context.clone())).max_decoding_message_size(REQUEST_LIMIT),
+        )
+        .add_service(
+            NodeActivityServiceServer::new(NodeActivity::new(context.clone(), exporter.clone()))
+                .max_decoding_message_size(REQUEST_LIMIT)
+                .max_encoding_message_size(PEER_MESSAGE_LIMIT),
         );
     Ok((builder.routes().prepare(), reporter))
 }

@@ -42,7 +42,7 @@ pub(super) async fn run(
     let context = options.context.clone();
     metrics::describe();
     metrics::record_build_info(context.version, &context.roles);
-    let (routes, reporter) = grpc::routes(&services, &context)?;
+    let (routes, reporter) = grpc::routes(&services, &context, &options.exporter)?;
     reporter.set_service_status(grpc::ALWAYS_SERVING, tonic_health::ServingStatus::Serving).await;
     grpc_health::apply(&reporter, None, &context.components.snapshot()).await;
 

@@ -63,7 +63,7 @@ pub(crate) async fn admin(own: NodeContext, nodes: Vec<(&str, Channel)>, consens
     let nodes = nodes.into_iter().map(|(name, channel)| (name.to_owned(), channel)).collect();
     let config = Config { timeout: HumanDuration::from_millis(800) };
     let consensus = vec![("consensus".to_owned(), consensus)];
-    let service = build(config, Deps { nodes, consensus }, &own).await.expect("built");
+    let service = build(config, Deps { nodes, consensus, engines: vec![] }, &own).await.expect("built");
     serve(own, vec![Box::new(service)]).await
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn admin_of(coordinators: Vec<(&str, Channel)>) -> Served {
     let own = context("door", "admin-api");
     let consensus = coordinators.into_iter().map(|(name, channel)| (name.to_owned(), channel)).collect();
     let config = Config { timeout: HumanDuration::from_millis(800) };
-    let service = build(config, Deps { nodes: vec![], consensus }, &own).await.expect("built");
+    let service = build(config, Deps { nodes: vec![], consensus, engines: vec![] }, &own).await.expect("built");
     serve(own, vec![Box::new(service)]).await
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use service_kit::auth::local;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 use wire::status::{ApiError, ErrorCode};
@@ -21,9 +22,6 @@ use crate::run::ADDRESSES_FILE;
 
 /// Where a node listens unless told otherwise.
 const USUAL_TARGET: &str = "http://127.0.0.1:8080";
-
-/// File in the data directory with the key of whoever may read it. It opens nothing but this node's loopback.
-const LOCAL_KEY_FILE: &str = "local.key";
 
 /// Arguments of all commands; they may stand anywhere behind `admin`.
 #[derive(Args, Clone, Debug)]
@@ -119,20 +117,21 @@ impl Asked {
         }
     }
 
+    /// Whether the node is on this machine.
+    pub(super) fn is_here(&self) -> Result<bool> {
+        Ok(is_loopback(&self.target()?))
+    }
+
     /// The key to show. The local one goes to this machine only.
     fn key(&self) -> Result<Option<String>> {
         if let Some(key) = self.key.as_ref().filter(|key| !key.is_empty()) {
             return Ok(Some(key.clone()));
         }
-        if !is_loopback(&self.target()?) {
+        if !self.is_here()? {
             return Ok(None);
         }
-        let path = self.data_dir().join(LOCAL_KEY_FILE);
-        match std::fs::read_to_string(&path) {
-            Ok(key) => Ok(Some(key.trim().to_owned())),
-            // No node has run there, or it is somebody else's: the node will say if it wants a key.
-            Err(_) => Ok(None),
-        }
+        // Where no node has run, or one of somebody else, there is none: the node will say if it wants one.
+        Ok(local::read(&self.data_dir()).ok().map(|key| key.reveal().to_owned()))
     }
 }
 
@@ -181,7 +180,8 @@ mod tests {
     #[test]
     fn the_local_key_goes_to_this_machine_only() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        std::fs::write(directory.path().join(LOCAL_KEY_FILE), "hm_local_secret\n").expect("written");
+        let made = local::ensure(directory.path()).expect("written");
+        let local = made.reveal();
         let asked = |target: &str, key: Option<&str>| Asked {
             target: Some(target.to_owned()),
             data_dir: Some(directory.path().to_owned()),
@@ -192,14 +192,14 @@ mod tests {
         };
         let key = |asked: Asked| asked.key().expect("the directory can be read");
         for here in ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"] {
-            assert_eq!(key(asked(here, None)).as_deref(), Some("hm_local_secret"), "{here}");
+            assert_eq!(key(asked(here, None)).as_deref(), Some(local), "{here}");
         }
         for away in ["http://10.0.0.7:8080", "http://localhost.example:8080", "http://hive-mind-service:8080"] {
             assert_eq!(key(asked(away, None)), None, "{away}");
             assert_eq!(key(asked(away, Some("hm_a_b"))).as_deref(), Some("hm_a_b"), "{away}");
         }
         let request = asked("http://127.0.0.1:8080", None).request(()).expect("a key that can be sent");
-        assert_eq!(request.metadata().get("authorization").expect("it is shown"), "Bearer hm_local_secret");
+        assert_eq!(request.metadata().get("authorization").expect("it is shown"), &format!("Bearer {local}"));
         let broken = asked("http://127.0.0.1:8080", Some("hm_a_\u{7f}b")).request(()).expect_err("no key has this");
         assert!(!format!("{broken:#}").contains("hm_a_"), "{broken:#}");
     }

@@ -40,7 +40,6 @@ pub(crate) struct Ordered {
 
 /// Why an act was not begun.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(dead_code, reason = "for commands that cannot be undone")]
 pub(crate) enum Unconfirmed {
     /// Nobody can be asked.
     #[error("{act}: this needs a consent and there is no terminal to ask for it: repeat the command with {flag}")]
@@ -55,7 +54,6 @@ pub(crate) enum Unconfirmed {
     Declined,
 }
 
-#[allow(dead_code, reason = "for commands that cannot be undone")]
 impl Ordered {
     /// The order as it is sent: the same id each time if one was given, else a new one.
     pub(super) fn order(&self) -> pb::Order {
@@ -68,6 +66,7 @@ impl Ordered {
     }
 
     /// Asks whether `act` shall be done; it is what will happen, as a statement. A dry run needs no consent.
+    #[allow(dead_code, reason = "for acts that cannot be taken back but touch one thing only")]
     pub(super) fn confirm(&self, act: &str) -> Result<(), Unconfirmed> {
         if self.dry_run || self.yes {
             return Ok(());
