@@ -1,9 +1,10 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `demo`, `chaos`. Nothing here is shipped, and nothing here depends on
-//! the crates it looks at.
-#![expect(clippy::print_stdout, reason = "a command line tool speaks on stdout")]
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `runbook`, `demo`, `chaos`. Nothing here is shipped, and nothing here
+//! depends on the crates it looks at.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks there")]
 
 mod chaos;
 mod demo;
+mod runbook;
 mod testing;
 mod tidy;
 mod tools;
@@ -11,7 +12,7 @@ mod tools;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Chores of the workspace.
 #[derive(Parser)]
@@ -47,6 +48,15 @@ enum Chore {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Which items of the runbook's contract have a test, and how it went.
+    Runbook {
+        /// Report of a test run in JUnit's form; the one that `cargo nextest run` left if not given.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+        /// How to print it.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
     /// Start a node in a temporary directory and show it at work (`cargo run --release -- demo`).
     Demo {
         /// Arguments for `demo`.
@@ -55,18 +65,28 @@ enum Chore {
     },
 }
 
+/// How a result is printed.
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
 fn main() -> ExitCode {
     let root = workspace_root();
     let done = match Arguments::parse().chore {
         Chore::Test { quick } => testing::run(&root, quick),
         Chore::Tidy { record } => tidy::run(&root, record),
         Chore::Chaos { minutes, seed, arguments } => chaos::run(&root, minutes, seed, &arguments),
+        Chore::Runbook { report, output } => runbook::run(&root, report, matches!(output, Output::Json)),
         Chore::Demo { arguments } => demo::run(&root, &arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("xtask: failed: {error:#}");
+            eprintln!("xtask: failed: {error:#}");
             ExitCode::FAILURE
         }
     }

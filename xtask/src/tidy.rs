@@ -9,7 +9,7 @@ mod paths;
 mod protos;
 mod pure;
 mod ranks;
-mod source;
+pub(crate) mod source;
 mod words;
 
 use std::fmt;

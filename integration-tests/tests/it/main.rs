@@ -3,6 +3,7 @@
 
 mod apart;
 mod commands;
+mod console;
 mod crash;
 mod failover;
 mod forwarding;

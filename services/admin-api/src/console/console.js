@@ -67,7 +67,10 @@ function span(text, kind) {
 
 const KINDS = {ok: 'ok', standard: 'ok', degraded: 'warn', failsafe: 'warn', continuous: 'ok', halted: 'bad', refused: 'warn'};
 const kind = (status) => KINDS[status] ?? 'bad';
-const micros = (value) => (value === null || value === undefined ? '–' : `${short(value)} µs`);
+const micros = (value) => {
+  if (value === null || value === undefined) return '–';
+  return value >= 10_000 ? `${short(value / 1000)} ms` : `${short(value)} µs`;
+};
 const bytes = (value) => (value === null || value === undefined ? '–' : `${(value / 1048576).toFixed(1)} MiB`);
 
 function share(part, whole) {
@@ -275,7 +278,7 @@ const ACTS = {
   'restart-consensus': () => ({title: 'Restart consensus', text: 'Sessions, watches and streams of a coordinator are made anew; leaders stay.', path: '/admin/consensus/restart', body: {}}),
   'optimize-connections': () => ({title: 'Optimize connections', text: 'Pools are fitted to their use and the limits of the server.', path: '/admin/database/optimize-connections', body: {}}),
   'reset-pools': () => ({title: 'Reset pools', text: 'Every connection to the database is replaced; requests wait for a moment at most.', path: '/admin/database/reset-pools', body: {}}),
-  'reload-config': () => ({title: 'Reload configuration', text: 'File and environment are read again; a file that cannot be used changes nothing.', path: '/admin/config/reload', body: {}}),
+  'reload-config': () => ({title: 'Reload configuration', text: 'File and environment are read again; a file that cannot be used changes nothing.', path: '/admin/config/reload', body: {}, query: true}),
   'force-election': (button) => {
     const shard = Number(button.dataset.shard);
     const leader = shards.find((one) => one.shard === shard)?.leader_id ?? 'nobody';
@@ -303,13 +306,14 @@ function ready() {
 }
 
 async function carryOut(dryRun) {
-  const {title, path, body} = act;
+  const {title, path, body, query} = act;
   const reason = $('confirm-reason').value.trim();
   $('confirm').close();
   $('outcome').className = 'outcome quiet';
   $('outcome').textContent = `${title}: under way…`;
   try {
-    const told = await post(path, {...body, reason, request_id: `console-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`, dry_run: dryRun});
+    const order = {reason, request_id: `console-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`, dry_run: dryRun};
+    const told = query ? await post(`${path}?${new URLSearchParams(order)}`, {}) : await post(path, {...body, ...order});
     $('outcome').className = 'outcome ok';
     $('outcome').textContent = `${title}: ${dryRun ? 'would be done' : 'done'}.\n${summary(told)}`;
   } catch (error) {

@@ -1,0 +1,97 @@
+//! The console in headless Chromium: the page as it stands after its first looks at a real node under load, in light and
+//! dark, wide and as narrow as a phone. Screenshots stay in `target/console` for whoever wants to see them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use integration_tests::node::Node;
+use integration_tests::tool::{self, Said};
+use wire::pb::orders::v1::order_service_client::OrderServiceClient;
+use wire::pb::orders::v1::{OrderType, Side, SubmitOrderRequest};
+
+/// Time that passes for the page, milliseconds; for us it is over when nothing is asked any more.
+const PAGE_TIME: &str = "--virtual-time-budget=6000";
+
+fn chromium(directory: &Path, arguments: &[&str]) -> Result<Said> {
+    let profile = format!("--user-data-dir={}", directory.join("profile").display());
+    let mut all = vec![
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--enable-logging=stderr",
+        PAGE_TIME,
+        &profile,
+    ];
+    all.extend_from_slice(arguments);
+    tool::run(&PathBuf::from("chromium"), &all, directory)
+}
+
+/// What stands between the first tag with this id and the next tag that closes it.
+fn inside<'a>(page: &'a str, id: &str, close: &str) -> Result<&'a str> {
+    let (_, rest) = page.split_once(&format!("id=\"{id}\"")).with_context(|| format!("no {id} on the page"))?;
+    let (_, rest) = rest.split_once('>').context("a tag")?;
+    Ok(rest.split_once(close).context("the end of a tag")?.0)
+}
+
+async fn quote(node: &Node) -> Result<()> {
+    let mut client = OrderServiceClient::new(node.channel());
+    for level in 0..20_i64 {
+        for (side, price) in [(Side::Buy, 4_999_900 - level * 100), (Side::Sell, 5_000_100 + level * 100)] {
+            let request = SubmitOrderRequest {
+                account_id: 9,
+                client_order_id: format!("q-{}-{level}", side as i32),
+                symbol: "BTC-USD".to_owned(),
+                side: side.into(),
+                order_type: OrderType::Limit.into(),
+                price,
+                quantity: 1_000_000 * (1 + level.unsigned_abs() % 5),
+                ..SubmitOrderRequest::default()
+            };
+            client.submit_order(request).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r57_the_console_shows_a_live_system() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
+    quote(&node).await?;
+    let url = format!("http://{}/", node.admin);
+
+    let said = tokio::task::block_in_place(|| chromium(directory.path(), &["--dump-dom", &url]))?;
+    let page = &said.out;
+    assert!(!said.err.contains("CONSOLE") || !said.err.contains("Error"), "the page complains: {}", said.err);
+    assert_eq!(inside(page, "status", "<")?, "ok", "{page}");
+    assert!(inside(page, "shards", "</tbody>")?.contains("hive-mind-0"), "the leader is shown");
+    assert!(inside(page, "instances", "</tbody>")?.contains("order_engine"), "components are shown");
+    assert!(inside(page, "pools", "</tbody>")?.contains("history"), "pools are shown");
+    assert!(inside(page, "memory", "</tbody>")?.contains("MiB"), "memory is shown");
+    assert!(inside(page, "levels", "</tbody>")?.contains("49999.00"), "the book is shown: {page}");
+    let depth = page.split_once("id=\"chart-depth\"").context("the picture of the depth")?.1;
+    assert!(depth.contains("bids for") && depth.contains("<path"), "and drawn, and told in words");
+    assert!(inside(page, "symbol", "</select>")?.contains("AAPL"), "other books can be chosen");
+    assert!(inside(page, "tile-requests", "<")?.ends_with("/s"), "rates are shown");
+
+    let pictures = std::env::current_exe()?.ancestors().nth(3).context("the target directory")?.join("console");
+    std::fs::create_dir_all(&pictures)?;
+    for (name, size, dark) in
+        [("wide-light", "1400,2000", false), ("wide-dark", "1400,2000", true), ("phone-light", "400,3600", false)]
+    {
+        let picture = pictures.join(format!("{name}.png"));
+        let (shot, size) = (format!("--screenshot={}", picture.display()), format!("--window-size={size}"));
+        let mut arguments = vec![shot.as_str(), size.as_str()];
+        if dark {
+            arguments.push("--blink-settings=preferredColorScheme=0");
+        }
+        arguments.push(&url);
+        let said = tokio::task::block_in_place(|| chromium(directory.path(), &arguments))?;
+        let bytes = std::fs::metadata(&picture).map(|file| file.len()).unwrap_or(0);
+        assert!(bytes > 20_000, "{name} is an empty picture: {}", said.err);
+    }
+    assert!(node.terminate().await?.success());
+    Ok(())
+}
