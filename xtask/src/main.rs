@@ -80,7 +80,7 @@ fn main() -> ExitCode {
         Chore::Test { quick } => testing::run(&root, quick),
         Chore::Tidy { record } => tidy::run(&root, record),
         Chore::Chaos { minutes, seed, arguments } => chaos::run(&root, minutes, seed, &arguments),
-        Chore::Runbook { report, output } => runbook::run(&root, report, matches!(output, Output::Json)),
+        Chore::Runbook { report, output } => runbook::run(&root, report.as_deref(), matches!(output, Output::Json)),
         Chore::Demo { arguments } => demo::run(&root, &arguments),
     };
     match done {

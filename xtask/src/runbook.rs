@@ -10,7 +10,7 @@ mod tests;
 mod tests_found;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -66,10 +66,10 @@ struct Coverage {
 }
 
 /// Prints the coverage; fails if a test failed.
-pub(crate) fn run(root: &Path, report: Option<PathBuf>, json: bool) -> Result<()> {
+pub(crate) fn run(root: &Path, report: Option<&Path>, json: bool) -> Result<()> {
     let contract: Contract = toml::from_str(ROWS).context("runbook/rows.toml")?;
     let tests = tests_found::by_row(&source::read_tree(root)?);
-    let path = report.clone().unwrap_or_else(|| root.join(REPORT));
+    let path = report.map_or_else(|| root.join(REPORT), Path::to_owned);
     let results = match std::fs::read_to_string(&path) {
         Ok(text) => report::results(&text).with_context(|| path.display().to_string())?,
         Err(error) if report.is_some() => bail!("{}: {error}", path.display()),
