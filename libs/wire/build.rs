@@ -14,6 +14,7 @@ const PROTOS: &[&str] = &[
     "hivemind/admin/v1/config.proto",
     "hivemind/admin/v1/pools.proto",
     "hivemind/admin/v1/trading.proto",
+    "hivemind/admin/v1/memory.proto",
     "hivemind/consensus/v1/consensus.proto",
     "hivemind/history/v1/history.proto",
     "hivemind/journal/v1/journal.proto",

@@ -2,6 +2,8 @@
 //! Absent: the allocator. The binary chooses it and tells how to ask it, usually with [`jemalloc`].
 
 mod jemalloc;
+mod profiling;
+mod symbols;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wire::pb::admin::v1::Memory;
 
 pub use jemalloc::jemalloc;
+pub use profiling::{Profiler, ProfilingError};
 
 type Gauge = Arc<dyn Fn() -> u64 + Send + Sync>;
 type AllocatorHook = Arc<dyn Fn() -> AllocatorStats + Send + Sync>;
@@ -35,7 +38,10 @@ pub struct AllocatorStats {
 
 /// All memory accounts of a process. Clones share their state.
 #[derive(Clone, Default)]
-pub struct MemoryAccounts(Arc<Mutex<Accounts>>);
+pub struct MemoryAccounts {
+    accounts: Arc<Mutex<Accounts>>,
+    profiler: Profiler,
+}
 
 #[derive(Default)]
 struct Accounts {
@@ -62,6 +68,7 @@ impl MemoryAccounts {
             (accounts.components.clone(), accounts.allocator.clone())
         };
         let stats = allocator.map(|hook| hook()).unwrap_or_default();
+        let told = self.profiler.told();
         Memory {
             rss: crate::process::resident_bytes().unwrap_or(0),
             allocated: stats.allocated,
@@ -72,11 +79,26 @@ impl MemoryAccounts {
             profiling_enabled: stats.profiling_enabled,
             allocator: stats.allocator.to_owned(),
             components: components.iter().map(|(name, bytes)| (name.clone(), bytes())).collect(),
+            sites: told.sites,
+            sites_at_us: told.at_us,
+            profiling_since_us: told.since_us,
+            ..Memory::default()
         }
     }
 
+    /// Its allocation sites.
+    #[must_use]
+    pub fn profiler(&self) -> &Profiler {
+        &self.profiler
+    }
+
+    /// Keeps what is known about memory up to date, for as long as it is polled.
+    pub(crate) async fn watch(self) {
+        self.profiler.watch().await;
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Accounts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,6 +15,7 @@ mod grpc;
 mod grpc_health;
 mod lifecycle;
 mod node_activity;
+mod node_memory;
 mod node_service;
 
 use std::io;
@@ -29,6 +30,8 @@ pub use database_service::NodeDatabase;
 
 use crate::metrics::Exporter;
 use crate::{NodeContext, Service, ServiceError, Shutdown};
+
+pub use node_memory::NodeMemory;
 
 /// Where a node listens. Port 0 takes any free port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,6 +33,7 @@ mod database_http;
 mod gather;
 mod grpc;
 mod http;
+mod memory;
 mod metrics;
 mod orders;
 mod service;

@@ -3,7 +3,7 @@
 use metrics::{Counter, Histogram, Unit, describe_counter, describe_histogram};
 
 /// Kinds of questions.
-const QUESTIONS: usize = 6;
+const QUESTIONS: usize = 7;
 
 /// What instances are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,20 @@ pub(crate) enum Question {
     Activity,
     /// An order to database pools.
     Database,
+    /// Switching its profiling, and its heap profile.
+    Profiling,
 }
 
 impl Question {
-    const ALL: [Self; QUESTIONS] =
-        [Self::Health, Self::Pools, Self::Memory, Self::Consensus, Self::Activity, Self::Database];
+    const ALL: [Self; QUESTIONS] = [
+        Self::Health,
+        Self::Pools,
+        Self::Memory,
+        Self::Consensus,
+        Self::Activity,
+        Self::Database,
+        Self::Profiling,
+    ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -29,6 +38,7 @@ impl Question {
             Self::Consensus => "consensus",
             Self::Activity => "activity",
             Self::Database => "database",
+            Self::Profiling => "profiling",
         }
     }
 }

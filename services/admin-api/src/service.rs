@@ -11,6 +11,7 @@ use wire::pb::admin::v1::activity_service_server::ActivityServiceServer;
 use wire::pb::admin::v1::admin_service_server::AdminServiceServer;
 use wire::pb::admin::v1::database_service_server::DatabaseServiceServer;
 use wire::pb::admin::v1::trading_service_server::TradingServiceServer;
+use wire::pb::admin::v1::memory_service_server::MemoryServiceServer;
 use wire::transport::{Channel, PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
 use crate::activity::Activities;
@@ -20,6 +21,7 @@ use crate::gather::Gather;
 use crate::grpc::Answers;
 use crate::trading::Trading;
 use crate::ways::Ways;
+use crate::memory::MemoryAnswers;
 use crate::{database_http, http};
 
 /// Name of the service among the components of a node's health.
@@ -71,6 +73,7 @@ pub async fn build(config: impl Into<Live<Config>>, deps: Deps, context: &NodeCo
     component.serves(<DatabaseServiceServer<DatabaseOrders> as NamedService>::NAME);
     component.serves(<ActivityServiceServer<Activities> as NamedService>::NAME);
     component.serves(<TradingServiceServer<Trading> as NamedService>::NAME);
+    component.serves(<MemoryServiceServer<MemoryAnswers> as NamedService>::NAME);
     let coordinators = deps.consensus.iter().map(|(_, channel)| channel.clone()).collect();
     let gather = Arc::new(Gather::new(context.clone(), deps.nodes, deps.consensus, config.timeout.0));
     let engines = Ways::to_engines(deps.engines);
@@ -98,6 +101,12 @@ impl Service for AdminApi {
         let activities = ActivityServiceServer::new(self.activities.clone()).max_decoding_message_size(REQUEST_LIMIT);
         routes.add_service(activities.max_encoding_message_size(PEER_MESSAGE_LIMIT));
         routes.add_service(TradingServiceServer::new(self.trading.clone()).max_decoding_message_size(REQUEST_LIMIT));
+        let memory = MemoryAnswers::new(Arc::clone(&self.gather));
+        routes.add_service(
+            MemoryServiceServer::new(memory)
+                .max_decoding_message_size(REQUEST_LIMIT)
+                .max_encoding_message_size(PEER_MESSAGE_LIMIT),
+        );
     }
 
     fn http(&self) -> Option<axum::Router> {

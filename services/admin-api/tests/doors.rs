@@ -2,6 +2,8 @@
 //! wrong requests.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "doors/memory.rs"]
+mod memory;
 mod support;
 
 use std::collections::HashMap;
@@ -320,7 +322,7 @@ async fn memory_agrees_with_the_kernel_and_tells_whether_sites_are_sampled() {
     assert!(allocator.contains_key("retained"));
     assert_eq!(answer.json["components"], json!({"book": 4096}));
     assert_eq!(answer.json["profiling_enabled"], false);
-    assert!(answer.json["hint"].as_str().unwrap().contains("MALLOC_CONF"));
+    assert!(answer.json["hint"].as_str().unwrap().contains("admin memory start"));
     assert_eq!(answer.json["instances"][0]["memory"]["components"]["book"], 4096);
     door.stop().await;
 }
@@ -340,7 +342,8 @@ async fn the_fields_of_every_answer_keep_their_names() {
     let component = "details error instance latency_us service since status";
     let answer = "error instance latency_us services target";
     let shard = "applied_index commit_index leader_address leader_id lease_ttl_ms shard standbys term";
-    let profile = "allocator components hint profiling_enabled rss";
+    let profile = "allocator components counted hint limit profiling_enabled profiling_since rss shedding sites_at \
+                   top_sites";
     for (value, expected) in [
         (&health, "components instance instances reasons role status uptime_ms version"),
         (&health["components"]["persistence"], component),

@@ -37,6 +37,12 @@ use crate::temporary::{LoadTarget, TemporaryNode};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What jemalloc reads before anything else runs: heap profiling is possible, and off until it is asked for; a sample
+/// every 512 KiB. `MALLOC_CONF` in the environment is read after it and wins.
+#[expect(unsafe_code, reason = "an exported name must be unique in the program; jemalloc gives this one its meaning")]
+#[unsafe(export_name = "malloc_conf")]
+pub static MALLOC_CONF: &[u8; 46] = b"prof:true,prof_active:false,lg_prof_sample:19\0";
+
 fn main() -> ExitCode {
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,

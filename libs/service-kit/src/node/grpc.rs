@@ -12,12 +12,14 @@ use tonic_health::server::HealthReporter;
 use tower::Layer;
 use wire::pb::admin::v1::node_activity_service_server::NodeActivityServiceServer;
 use wire::pb::admin::v1::node_database_service_server::NodeDatabaseServiceServer;
+use wire::pb::admin::v1::node_memory_service_server::NodeMemoryServiceServer;
 use wire::pb::admin::v1::node_service_server::NodeServiceServer;
 use wire::transport::{InProcessListener, PEER_MESSAGE_LIMIT, REQUEST_LIMIT, server_settings};
 
 use super::NodeError;
 use super::database_service::NodeDatabase;
 use super::node_activity::NodeActivity;
+use super::node_memory::NodeMemory;
 use super::node_service::NodeAnswers;
 use crate::metrics::Exporter;
 use crate::request_id::RequestIdLayer;
@@ -55,6 +57,11 @@ pub(super) fn routes(
         )
         .add_service(
             NodeActivityServiceServer::new(NodeActivity::new(context.clone(), exporter.clone()))
+                .max_decoding_message_size(REQUEST_LIMIT)
+                .max_encoding_message_size(PEER_MESSAGE_LIMIT),
+        )
+        .add_service(
+            NodeMemoryServiceServer::new(NodeMemory::new(context.clone()))
                 .max_decoding_message_size(REQUEST_LIMIT)
                 .max_encoding_message_size(PEER_MESSAGE_LIMIT),
         );

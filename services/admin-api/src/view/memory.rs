@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use wire::pb::admin::v1 as pb;
 
+use super::time::rfc3339;
 use super::{AnswerView, given};
 
 /// What to do to see allocation sites.
 const PROFILING_HINT: &str =
-    "allocation sites are not sampled; start the process with MALLOC_CONF=prof:true to sample them";
+    "allocation sites are not sampled; `hive-mind-server admin memory start` samples them from then on";
 
 /// The whole answer, bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +46,33 @@ pub struct ProfileView {
     pub profiling_enabled: bool,
     /// How to have them sampled; null if they are.
     pub hint: Option<&'static str>,
+    /// Since when they are sampled; null while they are not.
+    pub profiling_since: Option<String>,
+    /// Where most of the memory in use was allocated since then, the most first.
+    pub top_sites: Vec<SiteView>,
+    /// When that was looked at; null before the first look.
+    pub sites_at: Option<String>,
+    /// What the process may use; null if there is no limit.
+    pub limit: Option<u64>,
+    /// What counts against the limit; null without one.
+    pub counted: Option<u64>,
+    /// Whether orders are refused to stay below the limit.
+    pub shedding: bool,
+}
+
+/// A place that allocated memory which is still in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SiteView {
+    /// The innermost function that is the program's own.
+    pub function: String,
+    /// Where in the source; null if that is not known.
+    pub location: Option<String>,
+    /// In use, estimated from samples.
+    pub bytes: u64,
+    /// How much more than a minute before.
+    pub growth_bytes: i64,
+    /// The functions that led there, innermost first.
+    pub stack: Vec<String>,
 }
 
 /// What an allocator says of itself.
@@ -78,11 +106,30 @@ impl MemoryView {
 
 impl From<pb::Memory> for ProfileView {
     fn from(memory: pb::Memory) -> Self {
-        let pb::Memory { rss, allocated, active, resident, mapped, retained, profiling_enabled, components, allocator } =
-            memory;
+        let pb::Memory { rss, allocated, active, resident, mapped, retained, .. } = memory;
         let allocator =
-            given(allocator).map(|name| AllocatorView { name, allocated, active, resident, mapped, retained });
-        let hint = if profiling_enabled { None } else { Some(PROFILING_HINT) };
-        Self { rss, allocator, components: components.into_iter().collect(), profiling_enabled, hint }
+            given(memory.allocator).map(|name| AllocatorView { name, allocated, active, resident, mapped, retained });
+        let hint = if memory.profiling_enabled { None } else { Some(PROFILING_HINT) };
+        let (limit, counted) = if memory.limit > 0 { (Some(memory.limit), Some(memory.counted)) } else { (None, None) };
+        Self {
+            rss,
+            allocator,
+            components: memory.components.into_iter().collect(),
+            profiling_enabled: memory.profiling_enabled,
+            hint,
+            profiling_since: rfc3339(memory.profiling_since_us),
+            top_sites: memory.sites.into_iter().map(SiteView::from).collect(),
+            sites_at: rfc3339(memory.sites_at_us),
+            limit,
+            counted,
+            shedding: memory.shedding,
+        }
+    }
+}
+
+impl From<pb::AllocationSite> for SiteView {
+    fn from(site: pb::AllocationSite) -> Self {
+        let pb::AllocationSite { function, location, bytes, growth, stack } = site;
+        Self { function, location: given(location), bytes, growth_bytes: growth, stack }
     }
 }

@@ -1,0 +1,67 @@
+//! `NodeMemoryService`: allocation sites of this instance. Absent: other instances.
+
+use tonic::{Request, Response, Status};
+use wire::pb::admin::v1 as pb;
+use wire::pb::admin::v1::node_memory_service_server::NodeMemoryService;
+use wire::status::ApiError;
+
+use crate::NodeContext;
+use crate::memory::{Profiler, ProfilingError};
+
+/// Asks and switches the profiler of the context.
+#[derive(Clone, Debug)]
+pub struct NodeMemory(NodeContext);
+
+impl NodeMemory {
+    /// Answers for the instance of `context`.
+    #[must_use]
+    pub fn new(context: NodeContext) -> Self {
+        Self(context)
+    }
+
+    /// Runs `work` where it may block.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Profiler) -> Result<T, ProfilingError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let profiler = self.0.memory.profiler().clone();
+        match tokio::task::spawn_blocking(move || work(&profiler)).await {
+            Ok(done) => done.map_err(|error| ApiError::precondition(error.to_string())),
+            Err(error) => Err(ApiError::internal(format!("the memory profiler ended badly: {error}"))),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl NodeMemoryService for NodeMemory {
+    async fn set_node_memory_profiling(
+        &self,
+        request: Request<pb::SetNodeMemoryProfilingRequest>,
+    ) -> Result<Response<pb::SetNodeMemoryProfilingResponse>, Status> {
+        let enabled = request.get_ref().enabled;
+        let changed = self.with(move |profiler| profiler.switch(enabled)).await?;
+        let (node, roles) = (self.0.name.clone(), self.0.roles.clone());
+        Ok(Response::new(pb::SetNodeMemoryProfilingResponse { changed, enabled, node, roles }))
+    }
+
+    async fn look_at_node_memory(
+        &self,
+        _: Request<pb::LookAtNodeMemoryRequest>,
+    ) -> Result<Response<pb::LookAtNodeMemoryResponse>, Status> {
+        let looked = self.with(|profiler| match profiler.look() {
+            Err(ProfilingError::Off | ProfilingError::Impossible) => Ok(()),
+            looked => looked,
+        });
+        looked.await?;
+        let (node, roles) = (self.0.name.clone(), self.0.roles.clone());
+        Ok(Response::new(pb::LookAtNodeMemoryResponse { memory: Some(self.0.memory.memory()), node, roles }))
+    }
+
+    async fn dump_node_heap(
+        &self,
+        _: Request<pb::DumpNodeHeapRequest>,
+    ) -> Result<Response<pb::DumpNodeHeapResponse>, Status> {
+        let pprof = self.with(Profiler::pprof).await?.into();
+        Ok(Response::new(pb::DumpNodeHeapResponse { pprof, node: self.0.name.clone() }))
+    }
+}
