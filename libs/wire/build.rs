@@ -11,6 +11,7 @@ const PROTO_ROOT: &str = "../../proto";
 const PROTOS: &[&str] = &[
     "hivemind/admin/v1/activity.proto",
     "hivemind/admin/v1/admin.proto",
+    "hivemind/admin/v1/backup.proto",
     "hivemind/admin/v1/config.proto",
     "hivemind/admin/v1/pools.proto",
     "hivemind/admin/v1/trading.proto",

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; what they print is shown when they fail")]
 
 mod apart;
+mod backup;
 mod commands;
 mod console;
 mod crash;
@@ -9,6 +10,7 @@ mod failover;
 mod forwarding;
 mod hostile;
 mod limits;
+mod memory;
 mod memory_only;
 mod operator;
 mod outages;

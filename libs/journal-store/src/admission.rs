@@ -70,6 +70,15 @@ impl Position {
         Ok(())
     }
 
+    /// Checks that the log is empty and may begin after `base`; returns the control record that says so.
+    pub(crate) fn admit_beginning(&self, base: &Tail) -> Result<Control, StoreError> {
+        if self.tail.seq > Seq(0) || self.control.base.seq > Seq(0) {
+            let (log_id, seq) = (self.control.log_id, self.tail.seq);
+            return Err(StoreError::invalid(format!("log {log_id} is there already, up to entry {seq}")));
+        }
+        Ok(Control { base: *base, ..self.control.clone() })
+    }
+
     /// Checks that a control record may replace this one, and returns it with the base never lowered.
     pub(crate) fn admit_control(&self, next: &Control) -> Result<Control, StoreError> {
         self.admit_epoch(next.promised)?;

@@ -111,6 +111,12 @@ pub trait Storage: Send {
         Ok(())
     }
 
+    /// Lets an empty log begin after `base`; the state there is among the snapshots already. [`Self::recover`] follows.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] if the log is not empty; otherwise as for writes.
+    fn begin_after(&mut self, base: &Tail) -> Result<(), StoreError>;
+
     /// A reader of the durable entries, for other threads.
     fn log(&self) -> Arc<dyn LogReader>;
 

@@ -207,6 +207,13 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn begin_after(&mut self, base: &Tail) -> Result<(), StoreError> {
+        let control = self.service.position()?.admit_beginning(base)?;
+        self.change(|contents| contents.control = Some(control))?;
+        self.service = Service::New;
+        Ok(())
+    }
+
     fn log(&self) -> Arc<dyn LogReader> {
         Arc::new(self.disk.clone())
     }

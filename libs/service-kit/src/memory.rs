@@ -2,6 +2,7 @@
 //! Absent: the allocator. The binary chooses it and tells how to ask it, usually with [`jemalloc`].
 
 mod jemalloc;
+mod pressure;
 mod profiling;
 mod symbols;
 
@@ -9,13 +10,62 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use wire::pb::admin::v1::Memory;
 
+use crate::Components;
+use crate::config::{ByteSize, Live};
+
 pub use jemalloc::jemalloc;
+pub use pressure::Pressure;
 pub use profiling::{Profiler, ProfilingError};
 
 type Gauge = Arc<dyn Fn() -> u64 + Send + Sync>;
 type AllocatorHook = Arc<dyn Fn() -> AllocatorStats + Send + Sync>;
+
+/// What is done about memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether allocation sites are sampled. An operator's order counts until this changes. Default: false.
+    pub enable_memory_profiling: bool,
+    /// What the process may use; "0B" for the limit of its control group, or none if that has none. Default: "0B".
+    pub limit: ByteSize,
+    /// New orders are refused from this part of the limit on, percent, 50 to 100; what gives memory back is not.
+    /// Default: 90.
+    pub shed_at_percent: u64,
+}
+
+/// Why a configuration is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Orders would be refused too early, or too late.
+    #[error("memory.shed_at_percent is {given}; choose 50 to 100")]
+    ShedAt {
+        /// As configured.
+        given: u64,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { enable_memory_profiling: false, limit: ByteSize(0), shed_at_percent: 90 }
+    }
+}
+
+impl Config {
+    /// Keys below the section that are applied without a restart.
+    pub const HOT: &'static [&'static str] = &["enable_memory_profiling", "limit", "shed_at_percent"];
+
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let given = self.shed_at_percent;
+        if (50..=100).contains(&given) { Ok(()) } else { Err(ConfigError::ShedAt { given }) }
+    }
+}
 
 /// What an allocator says of itself, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,10 +91,12 @@ pub struct AllocatorStats {
 pub struct MemoryAccounts {
     accounts: Arc<Mutex<Accounts>>,
     profiler: Profiler,
+    pressure: Pressure,
 }
 
 #[derive(Default)]
 struct Accounts {
+    config: Option<Live<Config>>,
     components: BTreeMap<String, Gauge>,
     allocator: Option<AllocatorHook>,
 }
@@ -82,8 +134,15 @@ impl MemoryAccounts {
             sites: told.sites,
             sites_at_us: told.at_us,
             profiling_since_us: told.since_us,
-            ..Memory::default()
+            limit: self.pressure.limit(),
+            counted: self.pressure.counted(),
+            shedding: self.pressure.is_shedding(),
         }
+    }
+
+    /// Tells what is configured, and may change.
+    pub fn configure(&self, config: Live<Config>) {
+        self.lock().config = Some(config);
     }
 
     /// Its allocation sites.
@@ -92,9 +151,22 @@ impl MemoryAccounts {
         &self.profiler
     }
 
+    /// How near the process is to the limit of its memory.
+    #[must_use]
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
     /// Keeps what is known about memory up to date, for as long as it is polled.
-    pub(crate) async fn watch(self) {
-        self.profiler.watch().await;
+    pub(crate) async fn watch(self, components: Components) {
+        let config = self.lock().config.clone();
+        let (profiler, pressure) = (self.profiler.clone(), self.pressure.watch(config.clone(), components));
+        let follow = async move {
+            if let Some(config) = config {
+                profiler.follow(config).await;
+            }
+        };
+        tokio::join!(self.profiler.watch(), pressure, follow);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Accounts> {

@@ -20,15 +20,8 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    const ALL: [Self; QUESTIONS] = [
-        Self::Health,
-        Self::Pools,
-        Self::Memory,
-        Self::Consensus,
-        Self::Activity,
-        Self::Database,
-        Self::Profiling,
-    ];
+    const ALL: [Self; QUESTIONS] =
+        [Self::Health, Self::Pools, Self::Memory, Self::Consensus, Self::Activity, Self::Database, Self::Profiling];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {

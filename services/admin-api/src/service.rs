@@ -10,8 +10,8 @@ use tonic::service::RoutesBuilder;
 use wire::pb::admin::v1::activity_service_server::ActivityServiceServer;
 use wire::pb::admin::v1::admin_service_server::AdminServiceServer;
 use wire::pb::admin::v1::database_service_server::DatabaseServiceServer;
-use wire::pb::admin::v1::trading_service_server::TradingServiceServer;
 use wire::pb::admin::v1::memory_service_server::MemoryServiceServer;
+use wire::pb::admin::v1::trading_service_server::TradingServiceServer;
 use wire::transport::{Channel, PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
 use crate::activity::Activities;
@@ -19,9 +19,9 @@ use crate::config::{Config, ConfigError};
 use crate::database::DatabaseOrders;
 use crate::gather::Gather;
 use crate::grpc::Answers;
+use crate::memory::MemoryAnswers;
 use crate::trading::Trading;
 use crate::ways::Ways;
-use crate::memory::MemoryAnswers;
 use crate::{database_http, http};
 
 /// Name of the service among the components of a node's health.

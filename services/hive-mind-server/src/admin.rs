@@ -6,10 +6,12 @@
 //! Deliberately absent: decisions. The commands are calls; the node refuses what makes no sense.
 
 mod asked;
+mod backup;
 mod bundle;
 mod consensus;
 mod database;
 mod doctor;
+mod memory;
 mod ordered;
 mod picture;
 mod status;
@@ -68,6 +70,12 @@ enum AdminCommand {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// Backups: made while the node trades, checked by replaying them, restored into a stopped node.
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    /// Memory of every instance: how much, whose, and where it was allocated.
+    #[command(subcommand)]
+    Memory(memory::MemoryCommand),
 }
 
 /// Runs a command and prints its result.
@@ -88,5 +96,7 @@ pub(crate) async fn run(AdminArguments { asked, command }: AdminArguments) -> Re
             output::completion(shell);
             Ok(EXIT_OK)
         }
+        AdminCommand::Backup(command) => backup::run(command, &asked).await,
+        AdminCommand::Memory(command) => memory::run(command, &asked).await,
     }
 }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, bail};
 use persistence_gateway::config::JournalBackend;
 use serde::{Deserialize, Serialize};
-use service_kit::audit;
 use service_kit::config::{InForce, Loaded, Origin, Source};
 use service_kit::node::Listen;
 use service_kit::telemetry::LogConfig;
+use service_kit::{audit, memory};
 use types::SHARDS_MAX;
 
 pub(crate) use peers::{Addresses, Peers};
@@ -43,6 +43,8 @@ pub(crate) struct ServerConfig {
     pub(crate) log: LogConfig,
     /// Who did what: what of it is recorded.
     pub(crate) audit: audit::Config,
+    /// What is done about memory.
+    pub(crate) memory: memory::Config,
     /// Where the services are that this process does not run itself.
     pub(crate) peers: Peers,
     /// The order engine.
@@ -81,6 +83,7 @@ impl Default for ServerConfig {
             listen: Listen::default(),
             log: LogConfig::default(),
             audit: audit::Config::default(),
+            memory: memory::Config::default(),
             peers: Peers::default(),
             order_engine: order_engine::Config::default(),
             consensus_coordinator: consensus_coordinator::Config::default(),
@@ -121,8 +124,9 @@ impl ServerConfig {
 
     /// The keys that may change while the process runs, as each section names them.
     fn hot() -> Vec<String> {
-        let sections: [(&str, &[&str]); 5] = [
+        let sections: &[(&str, &[&str])] = &[
             ("log", LogConfig::HOT),
+            ("memory", memory::Config::HOT),
             ("order_engine", order_engine::Config::HOT),
             ("consensus_coordinator", consensus_coordinator::Config::HOT),
             ("persistence_gateway", persistence_gateway::Config::HOT),
@@ -152,6 +156,7 @@ impl ServerConfig {
         }
         self.log.check()?;
         self.audit.validate()?;
+        self.memory.validate()?;
         for (key, address) in [
             ("listen.grpc", self.listen.grpc),
             ("listen.admin", self.listen.admin),

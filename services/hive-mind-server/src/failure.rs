@@ -6,6 +6,7 @@
 
 use std::process::ExitCode;
 
+use persistence_gateway::backup::BackupError;
 use persistence_gateway::{BuildError, VerifyError};
 use serde_json::json;
 use service_kit::node::NodeError;
@@ -69,10 +70,21 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         gateway.exit_code()
     } else if let Some(verification) = error.downcast_ref::<VerifyError>() {
         verification.exit_code()
+    } else if let Some(backup) = error.downcast_ref::<BackupError>() {
+        backup_exit_code(backup)
     } else if error.is::<Misconfigured>() {
         EXIT_CONFIGURATION
     } else {
         EXIT_FAILURE
+    }
+}
+
+/// A backup that is not what it says is a difference; what cannot be done with a good one is refused.
+const fn backup_exit_code(error: &BackupError) -> u8 {
+    match error {
+        BackupError::Damaged { .. } | BackupError::Inconsistent { .. } => EXIT_DIFFERENCE,
+        BackupError::Unknown { .. } | BackupError::Busy | BackupError::Target(_) => EXIT_REFUSED,
+        _ => EXIT_FAILURE,
     }
 }
 

@@ -109,6 +109,7 @@ impl Composed {
         let component = context.components.register_optional(AUDIT);
         context.audit = Audit::open(data_dir.path(), &config.node.name, &config.audit, component)?;
         context.memory.set_allocator(service_kit::memory::jemalloc);
+        context.memory.configure(in_force.part(|config| config.memory.clone()));
         context.config = Some(in_force.door());
         context.log_level = log_level;
         in_force.report_to(context.components.register_optional("configuration"));

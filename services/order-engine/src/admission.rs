@@ -6,6 +6,7 @@
 use crate::metrics::Metrics;
 use crate::shard::{Answer, Execute, Freshness, Query, Question, Reply, Told};
 use arc_swap::{ArcSwap, ArcSwapOption};
+use service_kit::memory::Pressure;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,6 +22,9 @@ pub(crate) const QUERY_QUEUE: usize = 1_024;
 
 /// When an overloaded shard should be asked again. It empties its queue in some tens of milliseconds.
 const RETRY_OVERLOADED: Duration = Duration::from_millis(50);
+
+/// When an order that was refused for want of memory should be sent again. What frees memory takes its time.
+const RETRY_MEMORY: Duration = Duration::from_secs(1);
 
 /// Whether the shard takes commands here.
 #[derive(Clone, Debug)]
@@ -62,6 +66,7 @@ pub(crate) struct Admission {
     commands: mpsc::Sender<Execute>,
     queries: mpsc::Sender<Question>,
     metrics: Arc<Metrics>,
+    pressure: Pressure,
 }
 
 /// The right to one place among the unanswered commands; given back when dropped.
@@ -108,8 +113,9 @@ impl Admission {
         commands: mpsc::Sender<Execute>,
         queries: mpsc::Sender<Question>,
         metrics: Arc<Metrics>,
+        pressure: Pressure,
     ) -> Self {
-        Self { published, unanswered: Arc::default(), unanswered_max, commands, queries, metrics }
+        Self { published, unanswered: Arc::default(), unanswered_max, commands, queries, metrics, pressure }
     }
 
     /// What the shard publishes, for the lookup of symbols.
@@ -128,6 +134,11 @@ impl Admission {
             Readiness::Open => {}
             Readiness::Closed { why } => return Err(self.published.closed(why)),
             Readiness::ReadOnly { why } => return Err(ApiError::not_ready(why)),
+        }
+        // New orders need memory; everything else about orders gives some back, or needs next to none.
+        if self.pressure.is_shedding() && matches!(command, Command::Submit(_)) {
+            self.metrics.overloaded.increment(1);
+            return Err(ApiError::overloaded("the memory of this engine", RETRY_MEMORY));
         }
         let permit = self.permit()?;
         let (reply, answer) = oneshot::channel();

@@ -10,6 +10,7 @@ use crate::leadership::{Coordinators, LEADERSHIP_QUEUE, Leadership, LeadershipPa
 use crate::metrics::Metrics;
 use crate::shard::{Shard, ShardError, ShardParts};
 use service_kit::config::Live;
+use service_kit::memory::Pressure;
 use service_kit::{NodeContext, Service, ServiceError, Shutdown, async_trait};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +119,7 @@ pub async fn build(
         changed: Arc::default(),
         closing: CancellationToken::new(),
         config,
+        pressure: context.memory.pressure().clone(),
     };
     let (mut doors, mut shards, mut standings) = (Vec::new(), Vec::new(), Vec::new());
     for shard in (0..shared.config.shards).map(ShardId) {
@@ -152,11 +154,12 @@ struct Shared {
     health: Arc<EngineHealth>,
     changed: Arc<Notify>,
     closing: CancellationToken,
+    pressure: Pressure,
 }
 
 /// One shard: its door, its loop and its leadership, and the queues between them.
 fn compose(shard: ShardId, shared: &Shared) -> (Trading, (ShardParts, LeadershipParts), Standing) {
-    let Shared { config, journal, engine, coordinators, health, changed, closing } = shared;
+    let Shared { config, journal, engine, coordinators, health, changed, closing, pressure } = shared;
     let health = health.of(shard);
     let metrics = Arc::new(Metrics::new(shard));
     let published = Arc::new(Published::new("the engine is starting"));
@@ -173,6 +176,7 @@ fn compose(shard: ShardId, shared: &Shared) -> (Trading, (ShardParts, Leadership
         commands_in,
         queries_in,
         Arc::clone(&metrics),
+        pressure.clone(),
     ));
     let door = Trading {
         shard,

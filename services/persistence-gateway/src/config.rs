@@ -13,6 +13,8 @@ use tokio_postgres::config::SslMode;
 /// Silence after which the kernel asks whether the server's host still exists.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
+use crate::backup::BackupConfig;
+
 /// A gateway's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,6 +28,8 @@ pub struct Config {
     pub history: HistoryConfig,
     /// The database server, used by whatever is set to "postgres".
     pub database: DatabaseConfig,
+    /// The backups.
+    pub backup: BackupConfig,
 }
 
 /// The journal's settings.
@@ -168,6 +172,7 @@ impl Default for Config {
             journal: JournalConfig::default(),
             history: HistoryConfig::default(),
             database: DatabaseConfig::default(),
+            backup: BackupConfig::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Deliberately absent: who leads, what matching means, and every other service; engines and people come in through
 //! gRPC.
 
+pub mod backup;
 mod blocking;
 pub mod config;
 pub mod history;

@@ -41,6 +41,34 @@ pub(crate) struct ProjectionMetrics {
     pub(crate) snapshot_bytes: Gauge,
 }
 
+/// Measures of the backups.
+#[derive(Clone, Debug)]
+pub(crate) struct BackupMetrics {
+    /// When the newest one was made, seconds since the Unix epoch; 0 if there is none.
+    pub(crate) newest: Gauge,
+    /// Making one.
+    pub(crate) duration: Histogram,
+    /// Failed attempts.
+    pub(crate) failures: Counter,
+}
+
+impl BackupMetrics {
+    pub(crate) fn new() -> Self {
+        metrics::describe_gauge!(
+            "backup_last_success_timestamp_seconds",
+            Unit::Seconds,
+            "When the newest backup was made, since the Unix epoch; 0 if there is none."
+        );
+        metrics::describe_histogram!("backup_duration_seconds", Unit::Seconds, "Making a backup.");
+        metrics::describe_counter!("backup_failures_total", "Backups that could not be made.");
+        let newest = metrics::gauge!("backup_last_success_timestamp_seconds");
+        newest.set(0.0);
+        let failures = metrics::counter!("backup_failures_total");
+        failures.absolute(0);
+        Self { newest, duration: metrics::histogram!("backup_duration_seconds"), failures }
+    }
+}
+
 impl JournalMetrics {
     pub(crate) fn new(shard: ShardId) -> Self {
         let shard = shard.to_string();

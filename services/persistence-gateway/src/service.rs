@@ -20,10 +20,12 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use types::{LogId, Seq, ShardId};
+use wire::pb::admin::v1::backup_service_server::BackupServiceServer;
 use wire::pb::history::v1::history_service_server::HistoryServiceServer;
 use wire::pb::journal::v1::journal_service_server::JournalServiceServer;
 use wire::transport::{PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
+use crate::backup::Backups;
 use crate::config::{Config, ConfigProblem, HistoryDatabase, JournalBackend};
 use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, ShardProgress, sqlite_path};
 use crate::journal::{JournalFailure, JournalHandle, JournalVoter, Watch};
@@ -92,6 +94,7 @@ const HISTORY_ANSWER: Duration = Duration::from_secs(5);
 pub struct PersistenceGateway {
     voter: JournalVoter,
     queries: HistoryQueries,
+    backups: Option<Backups>,
     journals: Vec<JournalHandle>,
     ended: Vec<oneshot::Receiver<Result<(), JournalFailure>>>,
     projectors: Vec<Projector>,
@@ -100,10 +103,14 @@ pub struct PersistenceGateway {
     following: Option<AbortOnDropHandle<()>>,
 }
 
+/// Directory of the segment files of all shards.
+pub(crate) fn journal_root(config: &Config, data_dir: &Path) -> PathBuf {
+    config.journal.directory.clone().unwrap_or_else(|| data_dir.join("journal"))
+}
+
 /// Directory of a shard's segment files.
 pub(crate) fn journal_directory(config: &Config, data_dir: &Path, shard: ShardId) -> PathBuf {
-    let root = config.journal.directory.clone().unwrap_or_else(|| data_dir.join("journal"));
-    root.join(format!("shard-{shard}"))
+    journal_root(config, data_dir).join(format!("shard-{shard}"))
 }
 
 /// Opens and reads a shard's storage. With `volatility` one in a database may go on without it. Blocks.
@@ -165,6 +172,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     let mut gateway = PersistenceGateway {
         voter: JournalVoter::default(),
         queries: HistoryQueries::new(reader.clone(), BTreeMap::new()),
+        backups: None,
         journals: Vec::new(),
         ended: Vec::new(),
         projectors: Vec::new(),
@@ -209,6 +217,9 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
         gateway.projectors.push(projector);
     }
     gateway.voter = JournalVoter::new(gateway.journals.iter().map(|j| (j.shard(), j.clone())).collect());
+    let backups = Backups::new(&config, context, gateway.journals.clone(), reader.clone());
+    backups.look().await;
+    gateway.backups = Some(backups);
     gateway.queries = HistoryQueries::new(reader, progress);
     gateway.following = Some(AbortOnDropHandle::new(tokio::spawn(live_parts.follow(live))));
     gateway.component.ok();
@@ -271,6 +282,9 @@ impl Service for PersistenceGateway {
                     .max_encoding_message_size(PEER_MESSAGE_LIMIT),
             )
             .add_service(HistoryServiceServer::new(self.queries.clone()).max_decoding_message_size(REQUEST_LIMIT));
+        if let Some(backups) = &self.backups {
+            routes.add_service(BackupServiceServer::new(backups.clone()).max_decoding_message_size(REQUEST_LIMIT));
+        }
     }
 
     async fn run(self: Box<Self>, shutdown: Shutdown) -> Result<(), ServiceError> {

@@ -26,6 +26,7 @@ pub(super) const ALL: &[Case] = &[
     ("a truncation replaces the end", truncation),
     ("readers see ranges, limits and nothing unwritten", reading),
     ("trimming forgets the beginning and keeps the rest", trimming),
+    ("an empty log may begin after a base", beginning),
     ("the control record keeps everything", control_fields),
     ("snapshots: the newest two", snapshots),
     ("large entries", large),
@@ -286,6 +287,28 @@ fn trimming(make: Make<'_>) {
     drop(storage);
     let (storage, again) = open(make, Opening::Again);
     check_log(&*storage, &again, &log);
+}
+
+fn beginning(make: Make<'_>) {
+    let (mut storage, found) = open(make, Opening::Fresh);
+    let base = Tail { epoch: Epoch::default(), seq: Seq(41), chain: ChainHash([7; 16]) };
+    storage.snapshots().put(&base, b"state").expect("stored");
+    storage.begin_after(&base).expect("an empty log");
+    let again = storage.recover().expect("recovers");
+    assert_eq!((again.tail, again.control.base, again.control.log_id), (base, base, found.control.log_id));
+    drop(storage);
+    let (mut storage, again) = open(make, Opening::Again);
+    assert_eq!((again.tail, again.control.base, again.chains.len()), (base, base, 0));
+    assert_eq!(storage.snapshots().latest().expect("reads").map(|(at, _)| at), Some(base));
+    let write = unit(found.control.log_id, epoch(1), &base, &[b"x", b"y"]);
+    storage.write(&write).expect("continues the base");
+    assert!(matches!(storage.begin_after(&base), Err(StoreError::Invalid { .. })), "not empty any more");
+    drop(storage);
+    let (mut storage, again) = open(make, Opening::Again);
+    assert_eq!((again.tail.seq, again.control.base), (Seq(43), base));
+    assert_eq!(storage.log().read(Seq(42), Seq(u64::MAX), PLENTY).expect("reads"), write.entries);
+    assert!(matches!(storage.log().read(base.seq, Seq(42), PLENTY), Err(StoreError::Trimmed { .. })));
+    assert!(matches!(storage.begin_after(&base), Err(StoreError::Invalid { .. })));
 }
 
 fn control_fields(make: Make<'_>) {

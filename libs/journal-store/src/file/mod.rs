@@ -339,6 +339,13 @@ impl Storage for FileStorage {
         self.service.note(result)
     }
 
+    fn begin_after(&mut self, base: &Tail) -> Result<(), StoreError> {
+        let control = self.service.position()?.admit_beginning(base)?;
+        self.store_control(&control)?;
+        self.service = Service::New;
+        Ok(())
+    }
+
     fn log(&self) -> Arc<dyn LogReader> {
         Arc::clone(&self.log) as Arc<dyn LogReader>
     }

@@ -184,6 +184,14 @@ impl Storage for PostgresStorage {
         self.session.renew()
     }
 
+    fn begin_after(&mut self, base: &Tail) -> Result<(), StoreError> {
+        self.service.position()?.admit_beginning(base)?;
+        let result = writer::begin_after(&mut self.session, self.shard, base);
+        self.service.note(result)?;
+        (self.service, self.known) = (Service::New, None);
+        Ok(())
+    }
+
     fn log(&self) -> Arc<dyn LogReader> {
         Arc::clone(&self.reader) as Arc<dyn LogReader>
     }

@@ -328,6 +328,15 @@ impl Storage for VolatileStorage {
         Ok(())
     }
 
+    fn begin_after(&mut self, base: &Tail) -> Result<(), StoreError> {
+        if self.active {
+            return Err(StoreError::Database { operation: "begin", reason: "the database is away".to_owned() });
+        }
+        self.inner.begin_after(base)?;
+        self.known = None;
+        Ok(())
+    }
+
     fn sessions(&self) -> Option<Sessions> {
         self.inner.sessions()
     }

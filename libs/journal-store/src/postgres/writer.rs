@@ -161,6 +161,23 @@ pub(super) fn trim(session: &mut Session, shard: i32, base: &Tail) -> Result<(),
     if trimmed { Ok(()) } else { Err(StoreError::invalid(format!("base {} is not an entry of this log", base.seq))) }
 }
 
+/// Lets an empty log begin after `base`.
+pub(super) fn begin_after(session: &mut Session, shard: i32, base: &Tail) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE hivemind_journal.voter
+         SET base_seq = $2, base_epoch = $3, base_owner = $4, base_chain = $5,
+             tail_seq = $2, tail_epoch = $3, tail_owner = $4, tail_chain = $5
+         WHERE shard = $1 AND base_seq = 0 AND tail_seq = 0";
+    let begun = session.run("begin after a base", async |client, _| {
+        let update = client.prepared(UPDATE).await?;
+        let owner = base.epoch.owner.0.to_be_bytes();
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&shard, &signed(base.seq.0), &signed(base.epoch.number), &&owner[..], &&base.chain.0[..]];
+        Ok(client.execute(&update, &parameters).await? == 1)
+    })?;
+    // Somebody else was faster.
+    if begun { Ok(()) } else { Err(StoreError::invalid("the log is not empty".to_owned())) }
+}
+
 /// Deletes what stands below the base, a little at a time: nobody reads it, and no writer waits for it.
 pub(super) fn sweep(session: &mut Session, shard: i32) -> Result<(), StoreError> {
     const DELETE: &str = "DELETE FROM hivemind_journal.entry WHERE shard = $1

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use jemalloc_pprof::{JemallocProfCtl, PROF_CTL, StackProfile};
 use wire::pb::admin::v1::AllocationSite;
 
+use super::Config;
 use super::symbols::{Frame, Symbols};
+use crate::config::Live;
 
 /// Between two looks while sampling is on. A look reads a small file and resolves the addresses that are new.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -108,7 +110,6 @@ impl Profiler {
         if changed {
             // What was sampled before is forgotten by the allocator too.
             *lock(&self.0.state) = State { since: on.then(SystemTime::now), ..State::default() };
-            // What the line tables took is given back.
             *lock(&self.0.symbols) = Symbols::default();
             tracing::info!(enabled = on, "memory profiling switched");
         }
@@ -123,7 +124,7 @@ impl Profiler {
     pub fn look(&self) -> Result<(), ProfilingError> {
         let mut symbols = lock(&self.0.symbols);
         let profile = profile()?;
-        profile.stacks.iter().flat_map(|(stack, _)| &stack.addrs).for_each(|address| symbols.resolve(*address));
+        symbols.resolve_all(profile.stacks.iter().flat_map(|(stack, _)| stack.addrs.iter().copied()));
         let sites = sites(&profile, &symbols);
         let bytes: HashMap<String, u64> = sites.iter().map(|(key, site)| (key.clone(), whole(site.bytes))).collect();
         let (now, mut state) = (Instant::now(), lock(&self.0.state));
@@ -151,6 +152,23 @@ impl Profiler {
     pub(super) fn told(&self) -> Told {
         let state = lock(&self.0.state);
         Told { since_us: state.since.map_or(0, micros), ..state.told.clone() }
+    }
+
+    /// Does what is configured, at once and at each change, for as long as it is polled.
+    pub(super) async fn follow(self, mut config: Live<Config>) {
+        let mut configured = false;
+        let mut wanted = config.now().enable_memory_profiling;
+        loop {
+            if wanted != configured {
+                let profiler = self.clone();
+                match tokio::task::spawn_blocking(move || profiler.switch(wanted)).await {
+                    Ok(Ok(_)) => configured = wanted,
+                    Ok(Err(error)) => tracing::warn!(%error, "memory.enable_memory_profiling is not followed"),
+                    Err(error) => tracing::warn!(%error, "memory.enable_memory_profiling is not followed"),
+                }
+            }
+            wanted = config.changed().await.enable_memory_profiling;
+        }
     }
 
     /// Looks every few seconds while sampling is on, for as long as it is polled.
@@ -190,6 +208,9 @@ fn sites<'a>(profile: &StackProfile, symbols: &'a Symbols) -> HashMap<String, Si
         let Some(begin) = frames.iter().position(|frame| frame.is_own()).or_else(|| first_outside(&frames)) else {
             continue;
         };
+        if frames.iter().any(|frame| frame.is_of_the_look()) {
+            continue;
+        }
         let own = frames[begin];
         let site = sites.entry(format!("{} {}", own.function, own.location)).or_insert_with(|| Site {
             bytes: 0.0,

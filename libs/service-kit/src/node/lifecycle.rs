@@ -59,7 +59,7 @@ pub(super) async fn run(
         doors.open("in-process", grpc::serve_in_process(listener, routes, close.clone()));
     }
     let follow = grpc_health::follow(context.components.clone(), reporter.clone(), close.clone());
-    let memory = context.memory.clone().watch();
+    let memory = context.memory.clone().watch(context.components.clone());
     let _background = [tokio::spawn(upkeep(options.exporter)), tokio::spawn(follow), tokio::spawn(memory)]
         .map(AbortOnDropHandle::new);
     tracing::info!(node = context.name, grpc = %listen.grpc, admin = %listen.admin, metrics = %listen.metrics, "listening");

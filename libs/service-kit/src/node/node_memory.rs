@@ -1,12 +1,14 @@
 //! `NodeMemoryService`: allocation sites of this instance. Absent: other instances.
 
+use serde_json::json;
 use tonic::{Request, Response, Status};
 use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::node_memory_service_server::NodeMemoryService;
 use wire::status::ApiError;
 
-use crate::NodeContext;
+use crate::audit::{Act, Outcome};
 use crate::memory::{Profiler, ProfilingError};
+use crate::{Caller, NodeContext};
 
 /// Asks and switches the profiler of the context.
 #[derive(Clone, Debug)]
@@ -17,6 +19,11 @@ impl NodeMemory {
     #[must_use]
     pub fn new(context: NodeContext) -> Self {
         Self(context)
+    }
+
+    fn switched(&self, changed: bool, enabled: bool) -> Response<pb::SetNodeMemoryProfilingResponse> {
+        let (node, roles) = (self.0.name.clone(), self.0.roles.clone());
+        Response::new(pb::SetNodeMemoryProfilingResponse { changed, enabled, node, roles })
     }
 
     /// Runs `work` where it may block.
@@ -38,10 +45,28 @@ impl NodeMemoryService for NodeMemory {
         &self,
         request: Request<pb::SetNodeMemoryProfilingRequest>,
     ) -> Result<Response<pb::SetNodeMemoryProfilingResponse>, Status> {
-        let enabled = request.get_ref().enabled;
-        let changed = self.with(move |profiler| profiler.switch(enabled)).await?;
-        let (node, roles) = (self.0.name.clone(), self.0.roles.clone());
-        Ok(Response::new(pb::SetNodeMemoryProfilingResponse { changed, enabled, node, roles }))
+        let caller = Caller::of(request.extensions());
+        let pb::SetNodeMemoryProfilingRequest { order, enabled } = request.into_inner();
+        let order = order.unwrap_or_default();
+        if order.dry_run {
+            let now = self.0.memory.memory().profiling_enabled;
+            return Ok(self.switched(now != enabled, now));
+        }
+        let done = self.with(move |profiler| profiler.switch(enabled)).await;
+        let mut act = Act::ordered(if enabled { "memory.start" } else { "memory.stop" }, caller, &order);
+        act.target.clone_from(&self.0.name);
+        match done {
+            Ok(changed) => {
+                (act.before, act.after) = (json!({ "enabled": enabled != changed }), json!({ "enabled": enabled }));
+                self.0.audit.record(act);
+                Ok(self.switched(changed, enabled))
+            }
+            Err(error) => {
+                act.result = Outcome::Failed(error.message.clone());
+                self.0.audit.record(act);
+                Err(error.into())
+            }
+        }
     }
 
     async fn look_at_node_memory(

@@ -94,13 +94,15 @@ pub struct AllocatorView {
 
 impl MemoryView {
     pub(crate) fn new(response: pb::GetMemoryProfileResponse) -> Self {
-        let view = |instance: pb::InstanceMemory| InstanceView {
-            answer: instance.answer.into(),
-            memory: instance.memory.map(ProfileView::from),
-        };
-        let instances: Vec<InstanceView> = response.instances.into_iter().map(view).collect();
+        let instances: Vec<InstanceView> = response.instances.into_iter().map(InstanceView::from).collect();
         let own = instances.first().and_then(|instance| instance.memory.clone()).unwrap_or_default();
         Self { own, instances }
+    }
+}
+
+impl From<pb::InstanceMemory> for InstanceView {
+    fn from(instance: pb::InstanceMemory) -> Self {
+        Self { answer: instance.answer.into(), memory: instance.memory.map(ProfileView::from) }
     }
 }
 

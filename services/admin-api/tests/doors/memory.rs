@@ -23,7 +23,7 @@ const TWO_MINUTES: Duration = Duration::from_secs(120);
 #[inline(never)]
 fn plant_a_leak(blocks: usize) {
     for _ in 0..blocks {
-        std::mem::forget(std::hint::black_box(vec![1_u8; 256 << 10]));
+        std::hint::black_box(vec![1_u8; 256 << 10].leak());
     }
 }
 

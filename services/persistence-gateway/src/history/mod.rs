@@ -3,8 +3,10 @@
 //! Deliberately absent: how rows come about (see [`crate::projector`]); any decision that trading depends on. The
 //! history is a projection of the journal: it can be slow, away or lost without an acknowledgement noticing.
 
+mod archive;
 mod codes;
 mod compare;
+mod export;
 mod page;
 mod postgres;
 mod query;
@@ -14,7 +16,9 @@ mod sqlite;
 mod store;
 mod values;
 
+pub(crate) use archive::Row;
 pub(crate) use compare::{compare, difference};
+pub(crate) use export::{Export, Pass};
 pub use page::PageToken;
 pub(crate) use postgres::failed as postgres_error;
 pub use query::{ExecutionFilter, OrderFilter, Page, TradeFilter};

@@ -165,15 +165,16 @@ impl HistoryWriter {
         }
     }
 
-    /// Makes sure that what was written survives a power failure. The journal is trimmed only behind it.
+    /// Makes sure that what was written survives a power failure. The journal is trimmed only behind it. `false` if a
+    /// reader that sees an older state, as a backup does, held that up.
     ///
     /// # Errors
     /// What the database said.
-    pub async fn make_durable(&mut self) -> Result<(), HistoryError> {
+    pub async fn make_durable(&mut self) -> Result<bool, HistoryError> {
         match self {
             Self::Sqlite(writer) => writer.make_durable().await,
             // Every commit is durable already.
-            Self::Postgres(_) => Ok(()),
+            Self::Postgres(_) => Ok(true),
         }
     }
 

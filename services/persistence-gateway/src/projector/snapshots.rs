@@ -6,7 +6,7 @@
 //! are stored.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use journal_core::Tail;
 use types::Seq;
@@ -26,7 +26,12 @@ pub(super) struct Snapshots {
     /// The newest one; none before the first look.
     newest: Option<Tail>,
     looked: bool,
+    /// When a reader of the history last held up the one that was due.
+    held_up: Option<Instant>,
 }
+
+/// Wait before a snapshot is tried again that a reader of the history held up.
+const HELD_UP: Duration = Duration::from_secs(30);
 
 impl Snapshots {
     pub(super) fn new(config: &JournalConfig, journal: JournalHandle) -> Self {
@@ -36,6 +41,7 @@ impl Snapshots {
             journal,
             newest: None,
             looked: false,
+            held_up: None,
         }
     }
 
@@ -54,11 +60,20 @@ impl Snapshots {
         }
         let last = self.newest.map_or(Seq(0), |newest| newest.seq);
         let entries = at.seq.0.saturating_sub(last.0);
+        if self.held_up.is_some_and(|at| at.elapsed() < HELD_UP) {
+            return Ok(());
+        }
         if entries == 0 || (entries < self.every_entries && state.applied_bytes < self.every_bytes) {
             return Ok(());
         }
         let started = Instant::now();
-        state.writer.make_durable().await?;
+        if !state.writer.make_durable().await? {
+            // A longer journal is all that this costs; to ask each time would cost the database's wait for a lock.
+            tracing::debug!(shard = %state.shard, "a long read holds up the snapshot");
+            self.held_up = Some(started);
+            return Ok(());
+        }
+        self.held_up = None;
         let Some(replica) = state.settled() else { return Ok(()) };
         let bytes = replica.encode();
         let (snapshots, stored) = (Arc::clone(&state.snapshots), bytes.clone());

@@ -1,6 +1,7 @@
 //! The gateway as others see it: over gRPC, on real files, with real databases.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod backup;
 mod fight;
 mod history;
 mod journal;
