@@ -4,6 +4,7 @@
 mod apart;
 mod backup;
 mod commands;
+mod configuration;
 mod console;
 mod crash;
 mod failover;

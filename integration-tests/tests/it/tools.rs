@@ -7,12 +7,14 @@ use anyhow::Result;
 use integration_tests::node::Node;
 use integration_tests::tool::{self, Said};
 
-const SERVICES: [&str; 12] = [
+const SERVICES: [&str; 14] = [
     "grpc.health.v1.Health",
     "hivemind.admin.v1.ActivityService",
     "hivemind.admin.v1.AdminService",
+    "hivemind.admin.v1.ConfigService",
     "hivemind.admin.v1.InstrumentService",
     "hivemind.admin.v1.NodeActivityService",
+    "hivemind.admin.v1.NodeConfigService",
     "hivemind.admin.v1.NodeService",
     "hivemind.admin.v1.TradingService",
     "hivemind.consensus.v1.ConsensusService",
@@ -23,7 +25,7 @@ const SERVICES: [&str; 12] = [
 ];
 
 /// One call of each service that needs no state: method, request, a word of the answer.
-const CALLS: [(&str, &str, &str); 17] = [
+const CALLS: [(&str, &str, &str); 19] = [
     (
         "hivemind.orders.v1.OrderService/SubmitOrder",
         r#"{"account_id":1,"client_order_id":"tool-1","symbol":"BTC-USD","side":"SIDE_BUY","order_type":"ORDER_TYPE_LIMIT","price":"5000000","quantity":"1000000"}"#,
@@ -60,6 +62,8 @@ const CALLS: [(&str, &str, &str); 17] = [
         r#"{"order":{"dry_run":true},"action":"TRADING_ACTION_KILL"}"#,
         "INSTRUMENT_STATE_HALTED",
     ),
+    ("hivemind.admin.v1.ConfigService/GetConfig", "{}", "log.level"),
+    ("hivemind.admin.v1.NodeConfigService/CheckNodeConfig", "{}", "CONFIG_RESULT_UNCHANGED"),
     (
         "hivemind.admin.v1.InstrumentService/SetInstrumentState",
         r#"{"symbol":"AAPL","state":"INSTRUMENT_STATE_HALTED"}"#,

@@ -7,6 +7,7 @@
 use zerocopy::FromBytes;
 
 pub mod batch;
+pub mod checksum;
 pub mod control;
 mod layout;
 pub mod record;
@@ -70,11 +71,6 @@ pub enum CodecError {
         /// Size given.
         given: usize,
     },
-}
-
-/// CRC-32C (Castagnoli): finds every error of up to three bits in what we check with it, and every burst of 32.
-pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
-    crc_fast::crc32_iscsi(bytes)
 }
 
 /// Splits the front of `bytes` off as a `T`.

@@ -7,6 +7,7 @@
 //!
 //! Configuration types carry `#[serde(default, deny_unknown_fields)]` and serialize every field.
 
+pub mod acts;
 mod diagnose;
 mod difference;
 mod environment;
@@ -183,10 +184,10 @@ where
     let mut origins = BTreeMap::new();
     let (base, table) = match file {
         None => (T::default(), toml::Table::new()),
-        Some((path, text)) => from_text(path, text, &mut origins)?,
+        Some((path, text)) => from_text(path, text, &mut origins).map_err(ConfigError::looked_up::<T>)?,
     };
     let overrides = environment::overrides(env_prefix, variables);
-    let value = environment::apply(base, table, &overrides)?;
+    let value = environment::apply(base, table, &overrides).map_err(ConfigError::looked_up::<T>)?;
     origins.extend(overrides.into_iter().map(|o| (o.path.join("."), Origin::Environment(o.variable))));
     let keys = leaves(&serde_json::to_value(&value)?);
     let origins = keys
@@ -197,6 +198,29 @@ where
         })
         .collect();
     Ok(Loaded { value, origins })
+}
+
+impl ConfigError {
+    /// Suggests the key of another section if the unknown one is the name of exactly one.
+    fn looked_up<T: Serialize + Default>(self) -> Self {
+        match self {
+            Self::UnknownKey { place, key, suggestion: None } => {
+                let tree = serde_json::to_value(T::default()).unwrap_or_default();
+                let name = key.rsplit('.').next().unwrap_or_default();
+                let suggestion = key_by_name(&tree, name);
+                Self::UnknownKey { place, key, suggestion }
+            }
+            other => other,
+        }
+    }
+}
+
+/// The dotted key whose last part is `name`, if there is exactly one. `tree` holds all keys.
+#[must_use]
+pub fn key_by_name(tree: &Value, name: &str) -> Option<String> {
+    let mut found = leaves(tree).into_keys().filter(|key| key.rsplit('.').next() == Some(name));
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
 }
 
 impl<T: Serialize> Loaded<T> {

@@ -1,6 +1,7 @@
 //! Who uses how much memory: the kernel's count, the allocator's, and what components account for themselves.
 //! Absent: the allocator. The binary chooses it and tells how to ask it, usually with [`jemalloc`].
 
+mod allocations;
 mod jemalloc;
 mod pressure;
 mod profiling;
@@ -16,6 +17,7 @@ use wire::pb::admin::v1::Memory;
 use crate::Components;
 use crate::config::{ByteSize, Live};
 
+pub(crate) use allocations::allocations;
 pub use jemalloc::jemalloc;
 pub use pressure::Pressure;
 pub use profiling::{Profiler, ProfilingError};

@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use wire::pb::admin::v1::ConfigResult;
 
-use crate::process;
+use crate::{memory, process};
 
 /// Buckets of every `*_seconds` histogram. From the cost of one matched command to the longest wait that is not a
 /// timeout; 0.001 exactly, since the objective for orders is one millisecond.
@@ -99,6 +99,12 @@ fn render_process(text: &mut String) {
         ("process_resident_memory_bytes", "gauge", "Resident memory.", process::resident_bytes().map(whole)),
         ("process_virtual_memory_bytes", "gauge", "Virtual memory.", usage.map(|u| whole(u.virtual_bytes))),
         ("process_cpu_seconds_total", "counter", "Processor time, user and kernel.", usage.map(|u| u.cpu_seconds)),
+        (
+            "process_allocations_total",
+            "counter",
+            "Requests for memory to the allocator; each thread adds its own now and then.",
+            memory::allocations().map(whole),
+        ),
         ("process_threads", "gauge", "Threads.", usage.map(|u| whole(u.threads))),
         ("process_open_fds", "gauge", "Open file descriptors.", process::open_fds().map(whole)),
         ("process_max_fds", "gauge", "Most file descriptors that may be open.", process::max_fds().map(whole)),

@@ -10,6 +10,7 @@
 //! Deliberately absent: which services there are, configuration files, signals (see [`Shutdown::on_signals`]).
 
 mod admin;
+mod config_service;
 pub(crate) mod database_service;
 mod grpc;
 mod grpc_health;

@@ -12,6 +12,7 @@ mod instruments;
 mod journal;
 mod orders;
 mod report;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -33,3 +34,4 @@ pub use orders::{
     InstrumentLookup, UNKNOWN_INSTRUMENT, cancel, mass_cancel, order_key, replace, session_command, submit,
 };
 pub use report::{closed_order, open_order, place, place_to_pb, report, trade};
+pub use shared::{buffers_are_shared, share_buffers};

@@ -2,6 +2,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod activity;
+mod configuration;
 pub(crate) mod console;
 pub(crate) mod market;
 
@@ -26,7 +27,8 @@ pub(crate) fn router(gather: Arc<Gather>) -> Router {
         .route("/health/consensus", get(get_consensus))
         .route("/admin/database/pool-status", get(get_pools))
         .route("/admin/memory-profile", get(get_memory))
-        .with_state(gather)
+        .with_state(Arc::clone(&gather))
+        .merge(configuration::router(gather))
 }
 
 async fn get_health(State(gather): State<Arc<Gather>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {

@@ -3,7 +3,8 @@
 //!
 //! Every question goes to all instances in parallel under one deadline. An instance that does not answer is in the
 //! answer with its error, never silently missing. Orders are given to all instances, or to those that are named, in the
-//! same way. GET changes nothing; whatever acts is a POST with a JSON body.
+//! same way. GET changes nothing; whatever acts is a POST with a JSON body. What changes
+//! something is done, and recorded, by the instances.
 //!
 //! | Path | Answer |
 //! |---|---|
@@ -19,6 +20,9 @@
 //! | `POST /admin/trading/halt`, `resume`, `kill-switch` | 200: [`view::trading::TradingView`] |
 //! | `POST /admin/consensus/force-election`, `restart`, `pause`, `resume`, `drain`, `undrain` | 200: [`view::orders`] |
 //! | `GET /` | the console |
+//! | `GET /admin/config` | 200: [`view::configuration::ConfigView`] |
+//! | `POST /admin/config/reload` | 200, 422 or 503: [`view::configuration::OutcomesView`] |
+//! | `POST /admin/log-level` | 200 or 503: [`view::configuration::LevelsView`] |
 //!
 //! What asks all instances takes `?timeout_ms=1..900`. Other parameters are answered 400 naming the field, other methods
 //! 405, other paths 404, all as [`service_kit::http::Problem`].
@@ -28,6 +32,7 @@
 
 mod activity;
 mod config;
+mod configuration;
 mod database;
 mod database_http;
 mod gather;

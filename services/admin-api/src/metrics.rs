@@ -2,9 +2,6 @@
 
 use metrics::{Counter, Histogram, Unit, describe_counter, describe_histogram};
 
-/// Kinds of questions.
-const QUESTIONS: usize = 7;
-
 /// What instances are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
@@ -17,11 +14,21 @@ pub(crate) enum Question {
     Database,
     /// Switching its profiling, and its heap profile.
     Profiling,
+    /// A question or an order about the configuration.
+    Config,
 }
 
 impl Question {
-    const ALL: [Self; QUESTIONS] =
-        [Self::Health, Self::Pools, Self::Memory, Self::Consensus, Self::Activity, Self::Database, Self::Profiling];
+    const ALL: &[Self] = &[
+        Self::Health,
+        Self::Pools,
+        Self::Memory,
+        Self::Consensus,
+        Self::Activity,
+        Self::Database,
+        Self::Profiling,
+        Self::Config,
+    ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -32,14 +39,15 @@ impl Question {
             Self::Activity => "activity",
             Self::Database => "database",
             Self::Profiling => "profiling",
+            Self::Config => "config",
         }
     }
 }
 
 /// Handles of the metrics, one per question.
 pub(crate) struct Metrics {
-    durations: [Histogram; QUESTIONS],
-    failures: [Counter; QUESTIONS],
+    durations: Vec<Histogram>,
+    failures: Vec<Counter>,
 }
 
 impl Metrics {
@@ -50,11 +58,10 @@ impl Metrics {
             "Time until all instances had answered or were given up, by question."
         );
         describe_counter!("admin_fanout_failures_total", "Questions that an instance did not answer in time.");
-        let label = |question: Question| question.as_str();
+        let all = || Question::ALL.iter().map(|question| question.as_str());
         Self {
-            durations: Question::ALL
-                .map(|q| metrics::histogram!("admin_fanout_duration_seconds", "question" => label(q))),
-            failures: Question::ALL.map(|q| metrics::counter!("admin_fanout_failures_total", "question" => label(q))),
+            durations: all().map(|q| metrics::histogram!("admin_fanout_duration_seconds", "question" => q)).collect(),
+            failures: all().map(|q| metrics::counter!("admin_fanout_failures_total", "question" => q)).collect(),
         }
     }
 

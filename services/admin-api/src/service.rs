@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use service_kit::config::Live;
+use service_kit::config::acts::TEXT_MAX;
 use service_kit::metrics::{Exporter, MetricsError};
 use service_kit::{Component, NodeContext, Service, ServiceError, Shutdown, async_trait};
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use wire::pb::admin::v1::activity_service_server::ActivityServiceServer;
 use wire::pb::admin::v1::admin_service_server::AdminServiceServer;
+use wire::pb::admin::v1::config_service_server::ConfigServiceServer;
 use wire::pb::admin::v1::database_service_server::DatabaseServiceServer;
 use wire::pb::admin::v1::memory_service_server::MemoryServiceServer;
 use wire::pb::admin::v1::trading_service_server::TradingServiceServer;
@@ -16,6 +18,7 @@ use wire::transport::{Channel, PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
 use crate::activity::Activities;
 use crate::config::{Config, ConfigError};
+use crate::configuration::Configuration;
 use crate::database::DatabaseOrders;
 use crate::gather::Gather;
 use crate::grpc::Answers;
@@ -71,6 +74,7 @@ pub async fn build(config: impl Into<Live<Config>>, deps: Deps, context: &NodeCo
     let component = context.components.register_optional(COMPONENT);
     component.serves(<AdminServiceServer<Answers> as NamedService>::NAME);
     component.serves(<DatabaseServiceServer<DatabaseOrders> as NamedService>::NAME);
+    component.serves(<ConfigServiceServer<Configuration> as NamedService>::NAME);
     component.serves(<ActivityServiceServer<Activities> as NamedService>::NAME);
     component.serves(<TradingServiceServer<Trading> as NamedService>::NAME);
     component.serves(<MemoryServiceServer<MemoryAnswers> as NamedService>::NAME);
@@ -107,6 +111,9 @@ impl Service for AdminApi {
                 .max_decoding_message_size(REQUEST_LIMIT)
                 .max_encoding_message_size(PEER_MESSAGE_LIMIT),
         );
+        let configuration = Configuration(Arc::clone(&self.gather));
+        let limit = TEXT_MAX + REQUEST_LIMIT;
+        routes.add_service(ConfigServiceServer::new(configuration).max_decoding_message_size(limit));
     }
 
     fn http(&self) -> Option<axum::Router> {

@@ -4,6 +4,7 @@
 //! Times are RFC 3339 in UTC; durations carry their unit in the name; sizes are bytes.
 
 pub mod activity;
+pub mod configuration;
 pub mod consensus;
 pub mod database;
 pub mod health;

@@ -8,6 +8,7 @@
 mod asked;
 mod backup;
 mod bundle;
+mod config;
 mod consensus;
 mod database;
 mod doctor;
@@ -58,6 +59,11 @@ enum AdminCommand {
     Resume(trading::Halt),
     /// Cancels all orders and stops trading. What was cancelled does not come back.
     KillSwitch(trading::Kill),
+    /// What is configured: in force, in a file, and the way from one to the other.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// What is logged: shows it, or changes it until it is taken back.
+    LogLevel(config::LogLevelArguments),
     /// Leaders of shards: who they are, and who shall be.
     #[command(subcommand)]
     Consensus(consensus::ConsensusCommand),
@@ -90,6 +96,8 @@ pub(crate) async fn run(AdminArguments { asked, command }: AdminArguments) -> Re
         AdminCommand::Halt(halt) => trading::halt(halt, &asked).await,
         AdminCommand::Resume(halt) => trading::resume(halt, &asked).await,
         AdminCommand::KillSwitch(kill) => trading::kill(kill, &asked).await,
+        AdminCommand::Config(command) => config::run(command, &asked).await,
+        AdminCommand::LogLevel(arguments) => config::log_level(arguments, &asked).await,
         AdminCommand::Consensus(command) => consensus::run(command, &asked).await,
         AdminCommand::Database(command) => database::run(command, &asked).await,
         AdminCommand::Completion { shell } => {

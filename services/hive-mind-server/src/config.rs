@@ -3,6 +3,7 @@
 //! Deliberately absent: what the services' keys mean; each service documents and checks its own.
 
 mod peers;
+mod performance;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use service_kit::{audit, memory};
 use types::SHARDS_MAX;
 
 pub(crate) use peers::{Addresses, Peers};
+pub(crate) use performance::Performance;
 
 /// Environment variables start with it: `HIVE__LISTEN__GRPC`.
 const ENVIRONMENT_PREFIX: &str = "HIVE";
@@ -45,6 +47,8 @@ pub(crate) struct ServerConfig {
     pub(crate) audit: audit::Config,
     /// What is done about memory.
     pub(crate) memory: memory::Config,
+    /// Ways of doing the same faster.
+    pub(crate) performance: Performance,
     /// Where the services are that this process does not run itself.
     pub(crate) peers: Peers,
     /// The order engine.
@@ -84,6 +88,7 @@ impl Default for ServerConfig {
             log: LogConfig::default(),
             audit: audit::Config::default(),
             memory: memory::Config::default(),
+            performance: Performance::default(),
             peers: Peers::default(),
             order_engine: order_engine::Config::default(),
             consensus_coordinator: consensus_coordinator::Config::default(),
@@ -97,6 +102,11 @@ impl ServerConfig {
     /// Reads the file and the environment and checks every section.
     pub(crate) fn load(file: Option<&Path>) -> Result<Loaded<Self>> {
         Self::source(file.map(Path::to_owned), None).load(None).map_err(Error::msg)
+    }
+
+    /// Whether a node in this environment could use a file with this text.
+    pub(crate) fn check_text(path: &Path, text: &str) -> Result<()> {
+        Self::source(None, None).load(Some((path, text))).map(drop).map_err(Error::msg)
     }
 
     /// The same for a process that runs and may load it again; `data_dir` is the command line's.

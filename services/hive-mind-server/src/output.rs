@@ -85,6 +85,11 @@ pub(crate) fn home() {
     write("\x1b[H\x1b[2J");
 }
 
+/// Text that has its line ends, as it is.
+pub(crate) fn text(text: &str) {
+    print!("{text}");
+}
+
 /// A result as one JSON document.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     line(&serde_json::to_string(value)?);

@@ -101,6 +101,7 @@ impl Composed {
         log_level: Option<LogLevel>,
     ) -> Result<Self> {
         let config = in_force.now();
+        config.performance.apply();
         let data_dir = DataDir::lock(&config.node.data_dir)?;
         let _local_key = local::ensure(data_dir.path())
             .with_context(|| format!("cannot write {}", data_dir.path().join(local::FILE).display()))?;
@@ -110,9 +111,8 @@ impl Composed {
         context.audit = Audit::open(data_dir.path(), &config.node.name, &config.audit, component)?;
         context.memory.set_allocator(service_kit::memory::jemalloc);
         context.memory.configure(in_force.part(|config| config.memory.clone()));
-        context.config = Some(in_force.door());
         context.log_level = log_level;
-        in_force.report_to(context.components.register_optional("configuration"));
+        in_force.report_to(&mut context);
         let node = Node::bind(NodeOptions::new(config.listen, context, exporter)).await?;
         let addresses = node.addresses();
         write_addresses(data_dir.path(), &config.node.name, addresses)?;

@@ -6,6 +6,7 @@
 mod applier;
 mod footprint;
 mod lead;
+mod payloads;
 mod questions;
 mod queue;
 mod reads;
@@ -25,6 +26,7 @@ pub(crate) use footprint::Footprint;
 use journal_core::proposer::{Effect, HaltReason, Proposer};
 use lead::Phase;
 use matching::{Level, OrderView, RestoreError};
+use payloads::Payloads;
 use questions::Questions;
 use queue::{Batch, Queue};
 use standby::Standby;
@@ -204,6 +206,8 @@ pub(crate) struct Shard {
     queue: Queue,
     /// Batches on their way. At most `appends_in_flight_max`.
     in_flight: VecDeque<Batch>,
+    /// Where batches are encoded.
+    payloads: Payloads,
     /// Effects being carried out; empty between two steps.
     effects: Vec<Effect>,
     /// When the last order to lead came.
@@ -265,6 +269,7 @@ impl Shard {
             arrived: Vec::new(),
             queue: Queue::default(),
             in_flight: VecDeque::new(),
+            payloads: Payloads::default(),
             effects: Vec::new(),
             ordered: Instant::now(),
             standby: Standby::default(),

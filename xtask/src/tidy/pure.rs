@@ -8,10 +8,11 @@ use super::{Package, Violation, paths};
 const PURE: [&str; 3] = ["types", "matching", "journal-core"];
 
 /// What they may be built on besides one another: computation only.
-const BUILT_ON: [&str; 10] = [
+const BUILT_ON: [&str; 11] = [
     "types",
     "bytes",
     "blake3",
+    "crc",
     "crc-fast",
     "hashbrown",
     "thiserror",

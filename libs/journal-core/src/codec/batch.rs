@@ -5,6 +5,7 @@
 //! version u8 = 1 | unused [u8; 3] | count u32 | count × ( kind u8 | unused [u8; 3] | command, its size given by kind )
 //! ```
 
+use bytes::BufMut;
 use types::Command;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
@@ -30,14 +31,19 @@ pub struct BatchView<'a> {
     commands: &'a [u8],
 }
 
-/// Appends the encoding of `commands` to `out`. At most [`crate::MAX_PAYLOAD_BYTES`] fit an entry; the caller cuts
-/// batches well below that.
-pub fn encode(commands: &[Command], out: &mut Vec<u8>) {
+/// Most bytes that this many commands take.
+#[must_use]
+pub const fn most_bytes(commands: usize) -> usize {
+    size_of::<BatchHead>() + commands * MAX_COMMAND_BYTES
+}
+
+/// Appends the encoding of `commands` to `out`, which does best with room for [`most_bytes`]. At most
+/// [`crate::MAX_PAYLOAD_BYTES`] fit an entry; the caller cuts batches well below that.
+pub fn encode(commands: &[Command], out: &mut impl BufMut) {
     let count = u32::try_from(commands.len()).expect("a batch has far fewer than 2^32 commands");
-    out.reserve(size_of::<BatchHead>() + commands.len() * MAX_COMMAND_BYTES);
-    out.extend_from_slice(BatchHead { version: VERSION, unused: [0; 3], count: count.into() }.as_bytes());
+    out.put_slice(BatchHead { version: VERSION, unused: [0; 3], count: count.into() }.as_bytes());
     for command in commands {
-        out.extend_from_slice(CommandHead { kind: command_number(command), unused: [0; 3] }.as_bytes());
+        out.put_slice(CommandHead { kind: command_number(command), unused: [0; 3] }.as_bytes());
         write_command(command, out);
     }
 }

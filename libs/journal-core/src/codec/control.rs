@@ -14,8 +14,9 @@ use types::LogId;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U32, U64, U128};
 
+use super::checksum::crc32c;
 use super::layout::{EpochLayout, TailLayout, flag, layout, unused};
-use super::{CodecError, crc32c, take, take_many};
+use super::{CodecError, take, take_many};
 use crate::{Control, Voter, VoterConfig};
 
 /// Size of a slot: one page, which disks write in one go more often than not.

@@ -1,6 +1,7 @@
 //! The layouts that batches and snapshots are made of, and the numbers that stand for enumerations. A number, once
 //! given, is never given to anything else.
 
+use bytes::BufMut;
 use types::{
     AccountId, AccountLimit, Cancel, ClientOrderId, Command, Epoch, Incarnation, Instrument, InstrumentId,
     InstrumentState, InstrumentStateChange, LogId, MassCancel, OrderId, OrderStatus, OrderTarget, OrderType, Place,
@@ -373,24 +374,24 @@ pub(super) const fn command_number(command: &Command) -> u8 {
 }
 
 /// Appends a command's layout, without its number.
-pub(super) fn write_command(command: &Command, out: &mut Vec<u8>) {
+pub(super) fn write_command(command: &Command, out: &mut impl BufMut) {
     match command {
-        Command::Submit(submit) => out.extend_from_slice(SubmitLayout::from(submit).as_bytes()),
-        Command::Cancel(cancel) => out.extend_from_slice(CancelLayout::from(cancel).as_bytes()),
-        Command::Replace(replace) => out.extend_from_slice(ReplaceLayout::from(replace).as_bytes()),
-        Command::MassCancel(cancel) => out.extend_from_slice(MassCancelLayout::from(cancel).as_bytes()),
+        Command::Submit(submit) => out.put_slice(SubmitLayout::from(submit).as_bytes()),
+        Command::Cancel(cancel) => out.put_slice(CancelLayout::from(cancel).as_bytes()),
+        Command::Replace(replace) => out.put_slice(ReplaceLayout::from(replace).as_bytes()),
+        Command::MassCancel(cancel) => out.put_slice(MassCancelLayout::from(cancel).as_bytes()),
         Command::DefineInstrument(instrument) => {
-            out.extend_from_slice(InstrumentLayout::from(instrument).as_bytes());
+            out.put_slice(InstrumentLayout::from(instrument).as_bytes());
         }
         Command::SetInstrumentState(change) => {
             let (instrument, state) = (change.instrument.0.into(), state_number(change.state));
-            out.extend_from_slice(StateChangeLayout { instrument, state, unused: [0; 3] }.as_bytes());
+            out.put_slice(StateChangeLayout { instrument, state, unused: [0; 3] }.as_bytes());
         }
         Command::SetAccountLimit(limit) => {
             let (account, max_open_orders) = (limit.account.0.into(), limit.max_open_orders.into());
-            out.extend_from_slice(AccountLimitLayout { account, max_open_orders, unused: [0; 4] }.as_bytes());
+            out.put_slice(AccountLimitLayout { account, max_open_orders, unused: [0; 4] }.as_bytes());
         }
-        Command::SetRules(rules) => out.extend_from_slice(RulesLayout::from(rules).as_bytes()),
+        Command::SetRules(rules) => out.put_slice(RulesLayout::from(rules).as_bytes()),
     }
 }
 

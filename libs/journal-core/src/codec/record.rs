@@ -18,8 +18,9 @@ use types::{Epoch, LogId, Seq, Timestamp};
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U32, U64, U128};
 
+use super::checksum::crc32c;
 use super::layout::{EpochLayout, flag, layout, unused};
-use super::{CodecError, crc32c, take};
+use super::{CodecError, take};
 use crate::{ChainHash, Entry, EntryKind, MAX_PAYLOAD_BYTES};
 
 /// Size of a header.

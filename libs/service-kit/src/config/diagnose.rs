@@ -7,10 +7,15 @@ use std::path::Path;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
+use super::secrets::is_secret;
 use super::{ConfigError, Origin, Place};
 
 /// Two words are taken for the same with a typing error from this similarity on (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;
+
+/// For whoever pasted a few keys with "..." around them over a whole file.
+const ELLIPSIS: &str = "; \"...\" stands for the rest of a file, and nothing puts it there: change single keys with \
+                        `hive-mind-server admin config set`";
 
 /// A file and its text.
 pub(super) struct Source<'a> {
@@ -20,7 +25,11 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     pub(super) fn syntax(&self, error: &toml::de::Error) -> ConfigError {
-        ConfigError::Syntax { place: self.place(error.span()), message: one_line(error.message()) }
+        let at = error.span().map_or(0, |span| span.start);
+        let line_start = self.text.get(..at).unwrap_or_default().rfind('\n').map_or(0, |end| end + 1);
+        let line = self.text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
+        let hint = if line.contains("...") { ELLIPSIS } else { "" };
+        ConfigError::Syntax { place: self.place(error.span()), message: one_line(error.message()) + hint }
     }
 
     /// Explains why the types refused the text.
@@ -90,7 +99,9 @@ impl Source<'_> {
 pub(super) fn explain(place: Place, mut path: Vec<String>, message: &str) -> ConfigError {
     let message = one_line(message);
     let Some(rest) = message.strip_prefix("unknown field `") else {
-        return ConfigError::Value { place, key: path.join("."), message };
+        let key = path.join(".");
+        let message = if is_secret(&key) { "its value, which is secret, cannot be used".to_owned() } else { message };
+        return ConfigError::Value { place, key, message };
     };
     // "unknown field `x`, expected one of `a`, `b`" or "..., there are no fields".
     let mut quoted = rest.split('`');

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::ConfigDoor;
+use crate::audit::Act;
 
 /// How often the file is looked at. A change is loaded when it has looked the same twice, so that no half-written file
 /// is read: one to two seconds after it was made.
@@ -55,7 +56,7 @@ async fn run(door: Arc<dyn ConfigDoor>, mut hangup: Signal, mut loaded: Option<L
             let now = door.file().and_then(look);
             let settled = now == before.0 && now != before.1;
             if ordered || settled {
-                door.reload();
+                door.reload(Act::system("config.reload"));
                 (now.clone(), now)
             } else {
                 (now, before.1)

@@ -21,7 +21,8 @@ use wire::pb::admin::v1::{ConfigChange, ConfigOutcome, ConfigResult, ConfigValue
 
 use super::difference::{changes, is_hot, merged};
 use super::{Live, Loaded, Origin, load_text, process_variables, read};
-use crate::{Component, clock, metrics};
+use crate::audit::{Act, Audit, Outcome};
+use crate::{Component, NodeContext, Role, clock, metrics};
 
 /// Where a configuration comes from, and what makes it complete.
 pub struct Source<T> {
@@ -54,8 +55,9 @@ pub trait ConfigDoor: Send + Sync {
     /// What this text, or what the file holds now if there is none, would change. Reads the file.
     fn check(&self, text: Option<&str>) -> ConfigOutcome;
 
-    /// Loads file and environment again and applies what can be applied. Reads the file.
-    fn reload(&self) -> ConfigOutcome;
+    /// Loads file and environment again and applies what can be applied. Reads the file. `act` is recorded with what
+    /// came of it.
+    fn reload(&self, act: Act) -> ConfigOutcome;
 
     /// The file, if there is one.
     fn file(&self) -> Option<&Path>;
@@ -65,7 +67,14 @@ struct Inner<T> {
     source: Option<Source<T>>,
     state: Mutex<State<T>>,
     parts: Mutex<Vec<Part<T>>>,
-    component: OnceLock<Component>,
+    reports: OnceLock<Reports>,
+}
+
+/// Where it is told what became of a reload.
+struct Reports {
+    node: String,
+    component: Component,
+    audit: Audit,
 }
 
 /// Tells whoever follows a part of the configuration.
@@ -115,8 +124,8 @@ where
             accepted_us: clock::now_us(),
             error: None,
         };
-        let (state, parts, component) = (Mutex::new(state), Mutex::default(), OnceLock::new());
-        Ok(Self(Arc::new(Inner { source, state, parts, component })))
+        let (state, parts, reports) = (Mutex::new(state), Mutex::default(), OnceLock::new());
+        Ok(Self(Arc::new(Inner { source, state, parts, reports })))
     }
 
     /// What is in force.
@@ -153,10 +162,13 @@ where
         Arc::clone(&self.0) as Arc<dyn ConfigDoor>
     }
 
-    /// Shows in the health of the process whether the file can be used, and records the first metrics.
-    pub fn report_to(&self, component: Component) {
-        component.ok();
-        self.0.component.set(component).ok();
+    /// From now on the health of the node shows whether the file can be used, and reloads are recorded as acts. The
+    /// node can be asked for its configuration.
+    pub fn report_to(&self, context: &mut NodeContext) {
+        context.config = Some(self.door());
+        let component = context.components.register_optional("configuration");
+        let reports = Reports { node: context.name.clone(), component, audit: context.audit.clone() };
+        self.0.reports.set(reports).unwrap_or(());
         self.0.record(None, &self.0.state());
     }
 }
@@ -165,14 +177,14 @@ impl<T> Source<T>
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    /// Loads the file, or `text` in its place, and checks it.
+    /// Loads the file, or a text in its place with what its errors call it, and checks it.
     ///
     /// # Errors
     /// Why it cannot be used, with its place.
-    pub fn load(&self, text: Option<&str>) -> Result<Loaded<T>, String> {
+    pub fn load(&self, text: Option<(&Path, &str)>) -> Result<Loaded<T>, String> {
         let read_text;
         let text = match (text, &self.file) {
-            (Some(text), file) => Some((file.as_deref().unwrap_or(Path::new("(given)")), text)),
+            (Some(named), _) => Some(named),
             (None, Some(path)) => {
                 read_text = read(path).map_err(|error| with_source(&error))?;
                 Some((path.as_path(), read_text.as_str()))
@@ -215,11 +227,28 @@ impl<T> Inner<T> {
     fn record(&self, result: Option<ConfigResult>, state: &State<T>) {
         let pending = self.source.as_ref().map_or(0, |source| changes(&state.tree, &state.accepted, &source.hot).len());
         metrics::record_config(result, state.generation, state.error.is_some(), pending);
-        let Some(component) = self.component.get() else { return };
+        let Some(Reports { component, .. }) = self.reports.get() else { return };
         match &state.error {
             Some((error, _)) => component.degraded(format!("the configuration cannot be used: {error}")),
             None => component.ok(),
         }
+    }
+
+    /// A reload by itself that changed nothing is no act of anybody.
+    fn record_act(&self, act: Act, outcome: &ConfigOutcome) {
+        let unchanged = outcome.result() == ConfigResult::Unchanged;
+        let Some(Reports { node, audit, .. }) = self.reports.get() else { return };
+        if unchanged && act.caller.role == Role::Node {
+            return;
+        }
+        let values = |of: fn(&ConfigChange) -> &String| -> Value {
+            let pair = |change| (change_key(change), Value::from(of(change).as_str()));
+            Value::Object(outcome.changes.iter().map(pair).collect())
+        };
+        let failed = outcome.result() == ConfigResult::Refused;
+        let result = if failed { Outcome::Failed(outcome.error.clone()) } else { Outcome::Ok };
+        let (before, after) = (values(|change| &change.before), values(|change| &change.after));
+        audit.record(Act { target: node.clone(), before, after, result, ..act });
     }
 }
 
@@ -259,6 +288,9 @@ where
     }
 }
 
+/// What errors call a text that was sent here to be checked.
+const GIVEN: &str = "(given)";
+
 /// A node without a source has nothing that could be loaded again.
 const NO_SOURCE: &str = "this process was started without a configuration that can be loaded again";
 
@@ -291,7 +323,7 @@ where
 
     fn check(&self, text: Option<&str>) -> ConfigOutcome {
         let Some(source) = &self.source else { return Self::refused(NO_SOURCE.to_owned(), 1) };
-        let loaded = source.load(text);
+        let loaded = source.load(text.map(|text| (Path::new(GIVEN), text)));
         let state = Self::state(self);
         match loaded.and_then(|loaded| self.compare(source, &state, loaded)) {
             Ok((changes, ..)) => {
@@ -302,11 +334,26 @@ where
         }
     }
 
-    fn reload(&self) -> ConfigOutcome {
+    fn reload(&self, act: Act) -> ConfigOutcome {
+        let outcome = self.load_again();
+        self.record_act(act, &outcome);
+        outcome
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.source.as_ref()?.file.as_deref()
+    }
+}
+
+impl<T> Inner<T>
+where
+    T: Serialize + DeserializeOwned + Clone + Default,
+{
+    fn load_again(&self) -> ConfigOutcome {
         let Some(source) = &self.source else { return Self::refused(NO_SOURCE.to_owned(), 1) };
         // Held throughout: of two orders at once the later reads the file later, too. Whoever asks for the state
         // meanwhile waits for a small file.
-        let mut state = Self::state(self);
+        let mut state = self.state();
         match source.load(None).and_then(|loaded| self.compare(source, &state, loaded)) {
             Ok((changes, new, in_force)) => {
                 let unchanged = state.accepted == new;
@@ -337,10 +384,10 @@ where
             }
         }
     }
+}
 
-    fn file(&self) -> Option<&Path> {
-        self.source.as_ref()?.file.as_deref()
-    }
+fn change_key(change: &ConfigChange) -> String {
+    if change.needs_restart { format!("{} (needs restart)", change.key) } else { change.key.clone() }
 }
 
 /// Which keys, not which values: those are for whoever may see the configuration.

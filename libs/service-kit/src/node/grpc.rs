@@ -11,16 +11,19 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 use tower::Layer;
 use wire::pb::admin::v1::node_activity_service_server::NodeActivityServiceServer;
+use wire::pb::admin::v1::node_config_service_server::NodeConfigServiceServer;
 use wire::pb::admin::v1::node_database_service_server::NodeDatabaseServiceServer;
 use wire::pb::admin::v1::node_memory_service_server::NodeMemoryServiceServer;
 use wire::pb::admin::v1::node_service_server::NodeServiceServer;
 use wire::transport::{InProcessListener, PEER_MESSAGE_LIMIT, REQUEST_LIMIT, server_settings};
 
 use super::NodeError;
+use super::config_service::ConfigAnswers;
 use super::database_service::NodeDatabase;
 use super::node_activity::NodeActivity;
 use super::node_memory::NodeMemory;
 use super::node_service::NodeAnswers;
+use crate::config::acts;
 use crate::metrics::Exporter;
 use crate::request_id::RequestIdLayer;
 use crate::{NodeContext, Service};
@@ -64,6 +67,10 @@ pub(super) fn routes(
             NodeMemoryServiceServer::new(NodeMemory::new(context.clone()))
                 .max_decoding_message_size(REQUEST_LIMIT)
                 .max_encoding_message_size(PEER_MESSAGE_LIMIT),
+        )
+        .add_service(
+            NodeConfigServiceServer::new(ConfigAnswers(context.clone()))
+                .max_decoding_message_size(acts::TEXT_MAX + REQUEST_LIMIT),
         );
     Ok((builder.routes().prepare(), reporter))
 }

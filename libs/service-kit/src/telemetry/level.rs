@@ -99,6 +99,17 @@ impl LogLevel {
         Ok(now)
     }
 
+    /// The level that such an order would bring.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Level`].
+    pub fn would_be(&self, level: &str) -> Result<String, TelemetryError> {
+        if level.is_empty() {
+            return Ok(self.lock().configured.clone());
+        }
+        filter(level).map(|_| level.to_owned())
+    }
+
     /// Ends the order that was the given change, if it still stands.
     fn end(&self, change: u64) {
         if self.lock().changes == change

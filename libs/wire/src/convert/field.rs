@@ -4,6 +4,7 @@ use bytes::Bytes;
 use types::{AccountId, InlineText, OrderId, Qty, ShardId};
 
 use super::enums::Unspecified;
+use super::shared;
 use crate::status::ApiError;
 
 /// A text that has to be there.
@@ -72,7 +73,7 @@ pub(super) fn bytes16(field: &str, given: &Bytes) -> Result<[u8; 16], ApiError> 
 
 /// The same the other way.
 pub(super) fn id16_to_pb(id: u128) -> Bytes {
-    Bytes::copy_from_slice(&id.to_be_bytes())
+    shared::bytes16(&id.to_be_bytes())
 }
 
 /// Shards are numbered within the upper 16 bits of order ids.

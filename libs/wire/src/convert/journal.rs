@@ -9,6 +9,7 @@ use types::{Epoch, LogId, Seq, ShardId, Timestamp};
 
 use super::consensus::{epoch, epoch_to_pb, voter, voter_config, voter_config_to_pb, voter_to_pb};
 use super::field::{self, bytes16, id16_to_pb, within};
+use super::shared;
 use crate::pb::journal::v1 as pb;
 use crate::status::ApiError;
 
@@ -277,5 +278,5 @@ fn chain(name: &str, given: &bytes::Bytes) -> Result<ChainHash, ApiError> {
 }
 
 fn chain_to_pb(chain: ChainHash) -> bytes::Bytes {
-    bytes::Bytes::copy_from_slice(&chain.0)
+    shared::bytes16(&chain.0)
 }

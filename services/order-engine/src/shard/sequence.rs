@@ -52,12 +52,11 @@ impl Shard {
             .queue
             .take(self.config.batch_commands_max as usize, now, |waited| metrics.queue_seconds.record(waited));
         self.metrics.batch_commands.record(f64::from(u32::try_from(commands.len()).unwrap_or(u32::MAX)));
-        let mut payload = Vec::new();
-        codec::batch::encode(&commands, &mut payload);
+        let payload = self.payloads.encode(&commands);
         let seq = self.proposer.last().seq.next();
         // Before it is proposed: with everything in one process the answer may be there before the call returns.
         self.in_flight.push_back(Batch { seq, proposed: now, commands, waiters });
-        self.append(EntryKind::Batch, payload.into());
+        self.append(EntryKind::Batch, payload);
     }
 
     fn propose_state_hash(&mut self) {
