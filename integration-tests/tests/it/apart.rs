@@ -28,7 +28,7 @@ struct Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_processes_give_the_results_of_one() -> Result<()> {
+async fn r98_four_processes_give_the_results_of_one() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let single = Node::start(&directory.path().join("single"), "all", crate::PLAIN).await?;
     let expected = trade(single.channel(), single.channel()).await?;

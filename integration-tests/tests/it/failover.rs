@@ -95,7 +95,7 @@ async fn coordinators_restarted_in_turn_and_all_at_once_change_no_leader() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_etcd_the_leader_goes_on_and_a_dead_one_stays_dead() -> Result<()> {
+async fn r101_without_etcd_the_leader_goes_on_and_a_dead_one_stays_dead() -> Result<()> {
     let (directory, mut scene) = scene("etcd").await?;
     let leader = leading(&scene).await?;
     scene.cluster.etcd.kill_all()?;
@@ -123,7 +123,7 @@ async fn without_etcd_the_leader_goes_on_and_a_dead_one_stays_dead() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_engines_become_one_and_three_again_and_all_die_at_once() -> Result<()> {
+async fn r24_r31_three_engines_become_one_and_three_again_and_all_die_at_once() -> Result<()> {
     let (directory, mut scene) = scene("engines").await?;
     for _ in 0..2 {
         let leader = leading(&scene).await?;
@@ -144,7 +144,7 @@ async fn three_engines_become_one_and_three_again_and_all_die_at_once() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_was_frozen_acknowledges_nothing_once_another_leads() -> Result<()> {
+async fn r99_a_leader_that_was_frozen_acknowledges_nothing_once_another_leads() -> Result<()> {
     let (directory, scene) = scene("frozen").await?;
     let frozen = leading(&scene).await?;
     scene.cluster.engines[frozen].freeze()?;
@@ -166,7 +166,7 @@ async fn a_leader_that_was_frozen_acknowledges_nothing_once_another_leads() -> R
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_forced_elections_are_only_dips() -> Result<()> {
+async fn r54_a_hundred_forced_elections_are_only_dips() -> Result<()> {
     let (directory, scene) = scene("forced").await?;
     let begin = std::time::Instant::now();
     for number in 1..=FORCED {

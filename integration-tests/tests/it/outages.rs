@@ -31,7 +31,7 @@ async fn each_role_dies_under_load_and_the_journal_in_files_loses_nothing() -> R
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_role_dies_under_load_and_the_journal_in_postgres_loses_nothing() -> Result<()> {
+async fn r100_each_role_dies_under_load_and_the_journal_in_postgres_loses_nothing() -> Result<()> {
     outages("postgres").await
 }
 

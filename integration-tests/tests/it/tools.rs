@@ -91,7 +91,7 @@ const WRONG: [(&str, &str, &str); 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grpcurl_lists_describes_and_calls_every_service() -> Result<()> {
+async fn r50_grpcurl_lists_describes_and_calls_every_service() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
     let grpcurl = |arguments: &[&str]| -> Result<Said> {
@@ -125,7 +125,7 @@ async fn grpcurl_lists_describes_and_calls_every_service() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn buf_curl_lists_and_calls_every_service() -> Result<()> {
+async fn r50_buf_curl_lists_and_calls_every_service() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
     let base = format!("http://{}", node.grpc);

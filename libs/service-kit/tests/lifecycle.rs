@@ -31,7 +31,7 @@ async fn all(mut seen: mpsc::Receiver<String>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn readiness_goes_first_then_services_from_the_last_to_the_first() {
+async fn r46_readiness_goes_first_then_services_from_the_last_to_the_first() {
     let services = [("gateway", Ending::Orderly), ("engine", Ending::Orderly), ("admin", Ending::Orderly)];
     let (node, seen) = node_of(options("drain"), &services).await;
     assert!(node.context.components.is_ready());

@@ -25,7 +25,7 @@ use support::{get, options, request, serve};
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 #[tokio::test]
-async fn probes_tell_who_is_not_ready() {
+async fn r46_probes_tell_who_is_not_ready() {
     let node = serve(options("probes"), vec![]).await;
     let engine = node.context.components.register("order_engine");
     let history = node.context.components.register_optional("history");
@@ -52,7 +52,7 @@ async fn probes_tell_who_is_not_ready() {
 }
 
 #[tokio::test]
-async fn wrong_requests_are_answered_in_json() {
+async fn r48_wrong_requests_are_answered_in_json() {
     let node = serve(options("wrong"), vec![]).await;
     let at = node.at.admin;
     let unknown = get(at, "/nothing?x=1").await;
@@ -74,7 +74,7 @@ async fn wrong_requests_are_answered_in_json() {
 }
 
 #[tokio::test]
-async fn every_metric_has_help_and_seconds_have_an_exact_millisecond() {
+async fn r49_r68_every_metric_has_help_and_seconds_have_an_exact_millisecond() {
     let node = serve(options("metrics"), vec![]).await;
     node.context.components.register("order_engine").ok();
     metrics::describe_histogram!("test_operation_duration_seconds", "For this test.");

@@ -57,7 +57,7 @@ fn status(leader: Option<&str>, store_healthy: bool) -> consensus::GetConsensusS
 }
 
 #[tokio::test]
-async fn a_whole_system_is_healthy_and_every_part_is_named() {
+async fn r41_a_whole_system_is_healthy_and_every_part_is_named() {
     let engine_context = trading("engine-1");
     let book = engine_context.components.register("order_engine");
     book.detail("open_orders", 12);
@@ -93,7 +93,7 @@ async fn a_whole_system_is_healthy_and_every_part_is_named() {
 }
 
 #[tokio::test]
-async fn instances_that_hang_or_are_gone_are_listed_with_their_error() {
+async fn r41_r45_instances_that_hang_or_are_gone_are_listed_with_their_error() {
     let engine = serve(trading("engine-1"), vec![]).await;
     let (_held, silent_channel) = silent().await;
     let nodes = vec![("engine", engine.channel()), ("frozen", silent_channel), ("gone", nobody().await)];
@@ -126,7 +126,7 @@ async fn instances_that_hang_or_are_gone_are_listed_with_their_error() {
 }
 
 #[tokio::test]
-async fn without_the_engine_nothing_can_be_traded() {
+async fn r41_without_the_engine_nothing_can_be_traded() {
     let (_held, silent_channel) = silent().await;
     let door = admin(context("door", "admin-api"), vec![("engine", silent_channel)], nobody().await).await;
     let health = get(door.at.admin, "/health").await;
@@ -150,7 +150,7 @@ async fn this_instance_is_not_asked_over_its_own_channel() {
 }
 
 #[tokio::test]
-async fn consensus_tells_leader_term_lease_and_store() {
+async fn r42_consensus_tells_leader_term_lease_and_store() {
     for (leader, store_healthy, code, word, role) in [
         (Some("door"), true, 200, "ok", "leader"),
         (Some("engine-2"), true, 200, "ok", "follower"),
@@ -186,7 +186,7 @@ async fn consensus_tells_leader_term_lease_and_store() {
 }
 
 #[tokio::test]
-async fn a_coordinator_that_hangs_or_is_gone_is_a_reason() {
+async fn r42_a_coordinator_that_hangs_or_is_gone_is_a_reason() {
     let (_held, silent_channel) = silent().await;
     for (channel, expected) in [(silent_channel, "no answer within 800 ms"), (nobody().await, "refused")] {
         let door = admin(context("door", "admin-api"), vec![], channel).await;
@@ -277,7 +277,7 @@ impl PoolStatus for FixedPool {
 }
 
 #[tokio::test]
-async fn pools_of_all_instances_are_listed_and_summed() {
+async fn r43_pools_of_all_instances_are_listed_and_summed() {
     let gateway_context = context("gateway-1", "persistence-gateway");
     gateway_context.pools.register(Arc::new(FixedPool("projector", 5)));
     gateway_context.pools.register(Arc::new(FixedPool("history", 4)));
@@ -303,7 +303,7 @@ async fn pools_of_all_instances_are_listed_and_summed() {
 }
 
 #[tokio::test]
-async fn memory_agrees_with_the_kernel_and_tells_whether_sites_are_sampled() {
+async fn r44_memory_agrees_with_the_kernel_and_tells_whether_sites_are_sampled() {
     let own = context("door", "admin-api");
     own.memory.set_allocator(service_kit::memory::jemalloc);
     own.memory.register("book", || 4096);
@@ -377,7 +377,7 @@ async fn the_fields_of_every_answer_keep_their_names() {
 }
 
 #[tokio::test]
-async fn wrong_requests_are_the_callers_fault() {
+async fn r48_wrong_requests_are_the_callers_fault() {
     let door = admin(trading("door"), vec![], nobody().await).await;
     let at = door.at.admin;
     for path in ["/health", "/health/consensus", "/admin/database/pool-status", "/admin/memory-profile"] {

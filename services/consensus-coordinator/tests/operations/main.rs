@@ -140,7 +140,7 @@ async fn a_leader_whose_stream_ends_is_deposed_only_if_the_voters_do_not_hear_it
 }
 
 #[tokio::test]
-async fn a_forced_election_moves_the_shard_once_for_each_request() {
+async fn r54_a_forced_election_moves_the_shard_once_for_each_request() {
     let mut node = start(1, &Arc::new(AtomicBool::new(true))).await;
     let client = &mut node.client;
     let refused = client.force_election(force("", "")).await.unwrap_err();
@@ -252,7 +252,7 @@ async fn a_drained_engine_leads_nothing_and_the_last_one_is_not_drained() {
 }
 
 #[tokio::test]
-async fn a_restart_of_the_subsystem_changes_no_leader() {
+async fn r55_a_restart_of_the_subsystem_changes_no_leader() {
     let mut node = start(2, &Arc::new(AtomicBool::new(false))).await;
     let client = &mut node.client;
     let one = Engine::start(client.clone(), 1, 2);

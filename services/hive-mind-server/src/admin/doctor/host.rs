@@ -7,8 +7,12 @@ use service_kit::auth::local;
 
 use super::Check;
 
-/// Free share of the disk below which it is short, percent. A journal that cannot grow stops trading.
-const FREE_PERCENT: u64 = 10;
+/// Free space below which a disk is full in all but name, bytes: some journal segments and one snapshot. A journal that
+/// cannot grow stops trading.
+const FREE_LEAST: u64 = 1 << 30;
+
+/// Free space, and share in percent, below both of which it will soon be.
+const FREE_SOON: (u64, u64) = (10 << 30, 10);
 
 /// Nothing if no node has its data here.
 pub(super) fn checks(data_dir: &Path) -> Vec<Check> {
@@ -28,11 +32,13 @@ fn disk(data_dir: &Path) -> Option<Check> {
 fn space(free: u64, all: u64) -> Check {
     let percent = free / (all / 100).max(1);
     let said = format!("{} GiB free, {percent} % of the disk of the data directory", free >> 30);
-    if percent >= FREE_PERCENT {
-        Check::ok("host", "disk", said)
-    } else {
-        let hint = "make room or enlarge the volume: the journal stops when the disk is full";
+    let hint = "make room or enlarge the volume: the journal stops when the disk is full";
+    if free < FREE_LEAST {
         Check::failed("host", "disk", said, hint)
+    } else if free < FREE_SOON.0 && percent < FREE_SOON.1 {
+        Check::warning("host", "disk", said, hint)
+    } else {
+        Check::ok("host", "disk", said)
     }
 }
 
@@ -52,9 +58,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_is_nearly_full_fails() {
+    fn a_disk_is_short_when_little_is_left() {
         assert_eq!(space(100 << 30, 500 << 30).verdict, Verdict::Ok);
-        assert_eq!(space(10 << 30, 500 << 30).verdict, Verdict::Failed);
+        assert_eq!(space(17 << 30, 500 << 30).verdict, Verdict::Ok, "a small share of a large disk is enough");
+        assert_eq!(space(9 << 30, 500 << 30).verdict, Verdict::Warning);
+        assert_eq!(space(9 << 30, 20 << 30).verdict, Verdict::Ok);
+        assert_eq!(space(1 << 29, 2 << 30).verdict, Verdict::Failed);
         assert_eq!(space(0, 0).verdict, Verdict::Failed);
     }
 }
