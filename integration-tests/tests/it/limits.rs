@@ -1,4 +1,5 @@
-//! Limits of the database's connections, changed while the node runs: rows 63 and 64.
+//! Limits of the database's connections, changed while the node runs: rows 63, 64, and what the
+//! log says when they are reached, row 75.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
+use serde_json::Value;
 use tonic::Code;
 use wire::pb::history::v1::ListOrdersRequest;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
@@ -82,7 +84,6 @@ async fn refused_after(running: &Running) -> Result<Duration> {
 async fn r64_a_server_that_hangs_is_given_up_at_the_connection_timeout() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let running = Running::start_with(directory.path(), |url| configuration(url, 12, "1s")).await?;
-    running.crowd(2).await?;
     running.server.freeze();
     let short = refused_after(&running).await?;
     // Nothing that was there is used up by it: the timeout is the same for the next one.
@@ -95,7 +96,62 @@ async fn r64_a_server_that_hangs_is_given_up_at_the_connection_timeout() -> Resu
     let pool = running.pool("history-read")?;
     assert!(pool["timeouts_total"].as_u64() >= Some(2), "{pool}");
     running.server.thaw();
-    running.crowd(1).await?;
+    let begin = Instant::now();
+    let mut client = HistoryServiceClient::new(running.node.channel());
+    while let Err(status) = client.list_orders(ListOrdersRequest::default()).await {
+        ensure!(begin.elapsed() < LIMIT, "the server goes on, but {status}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    assert!(running.node.terminate().await?.success());
+    Ok(())
+}
+
+/// Lines of the log with this message, each read as JSON.
+fn lines(running: &Running, message: &str) -> Vec<Value> {
+    let log = running.node.log();
+    let parsed = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    parsed.filter(|line| line.to_string().contains(message)).collect()
+}
+
+/// One line for each cause, with what an operator needs and no value of a query.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r75_slow_queries_timeouts_and_exhaustion_are_logged_without_values() -> Result<()> {
+    const SECRET: u64 = 987_654_321;
+    let directory = tempfile::tempdir()?;
+    let limits = |url: &str| {
+        // One connection for questions, and statements that may take four seconds.
+        format!("{}database.query_timeout = \"4s\"\n", configuration(url, 2, "2s"))
+    };
+    let running = Running::start_with(directory.path(), limits).await?;
+    let ask = || {
+        let mut client = HistoryServiceClient::new(running.node.channel());
+        let request = ListOrdersRequest { account_id: SECRET, ..Default::default() };
+        async move { client.list_orders(request).await }
+    };
+    let lock = running.server.hold_a_transaction(&running.url, "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE");
+    let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+    let begin = Instant::now();
+    while running.server.sql(&running.url, held) == "0" {
+        ensure!(begin.elapsed() < LIMIT, "the table was never locked");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    // The first waits for the lock until its time is up; the second for the connection that the first has.
+    let (first, second) = tokio::join!(ask(), ask());
+    assert!(first.is_err() && second.is_err(), "{first:?} {second:?}");
+    // Another one waits for the lock and gets it: more than a second, less than four.
+    let waiting = tokio::spawn(ask());
+    // Slow is more than a second; there is nothing to wait for but the time itself.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    drop(lock);
+    waiting.await??;
+    for (message, field) in
+        [("sql query timed out", "limit_ms"), ("no database connection in time", "waited_ms"), ("slow sql query", "ms")]
+    {
+        let found = lines(&running, message);
+        assert!(!found.is_empty(), "no line says {message:?}:\n{}", running.node.log_end());
+        assert!(found.iter().all(|line| line.to_string().contains(&format!("\"{field}\":"))), "{found:?}");
+    }
+    assert!(!running.node.log().contains(&SECRET.to_string()), "a value of a query is in the log");
     assert!(running.node.terminate().await?.success());
     Ok(())
 }

@@ -8,6 +8,7 @@ mod configuration;
 mod console;
 mod crash;
 mod failover;
+mod forgotten;
 mod forwarding;
 mod hostile;
 mod limits;
@@ -16,6 +17,7 @@ mod memory_only;
 mod operator;
 mod outages;
 mod pools;
+mod replica;
 mod tools;
 
 /// Configuration of a node as the tests want it: quiet, its history in SQLite.

@@ -100,6 +100,11 @@ async fn r66_trading_goes_on_without_the_database_and_nothing_is_lost_in_a_crash
     answered.extend(trade(&running, &mut requests).await?);
     assert!(answered.last().is_some_and(|one| !one.report.volatile));
 
+    let log = running.node.log();
+    for (action, times) in [("journal.went_volatile", 2), ("journal.became_durable", 1)] {
+        let said = log.lines().filter(|line| line.contains("\"audit\"") && line.contains(action)).count();
+        assert_eq!(said, times, "{action} in the audit; the process that died could not say that it was over");
+    }
     check_places(&answered)?;
     check_retries(&answered, &running.node.channel()).await?;
     check_history(&answered, &running.node.channel()).await?;

@@ -73,6 +73,35 @@ impl PostgresServer {
         server
     }
 
+    /// Starts another server that follows this one, as a hot standby.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn replica(&self) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory").keep();
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).expect("permissions of the directory");
+        let output = Command::new("/bin/sh")
+            .args(["-c", r#""$@""#, "sh"])
+            .args(as_server_user(&self.programs.join("pg_basebackup")))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "--write-recovery-conf"])
+            .args(["--checkpoint=fast", "--no-sync", "-D"])
+            .arg(directory.join("data"))
+            .output()
+            .expect("pg_basebackup starts");
+        assert!(output.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr));
+        let mut server = Self { port: free_port(), directory, programs: self.programs.clone(), supervisor: None };
+        server.launch();
+        server
+    }
+
+    /// URL by which this server has the database that another one made.
+    #[must_use]
+    pub fn url_of(&self, url: &str) -> String {
+        let name = url.rsplit('/').next().unwrap_or_default();
+        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+    }
+
     /// Starts the server again after [`Self::kill`], on the same data and port.
     ///
     /// # Panics
@@ -115,26 +144,20 @@ impl PostgresServer {
 
     /// Stops every process of the server where it stands, as a machine that hangs would: connections are taken by the
     /// kernel, and nothing is answered until [`Self::thaw`].
-    ///
-    /// # Panics
-    /// If the server is gone.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
     /// Lets it go on after [`Self::freeze`].
-    ///
-    /// # Panics
-    /// If the server is gone.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
     /// To the server and to each process it has made for a session.
     fn signal(&self, signal: Signal) {
-        let file = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).expect("a server that runs");
-        let server = file.lines().next().expect("its process id");
-        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).expect("it runs");
+        let file = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap_or_default();
+        let server = file.lines().next().unwrap_or_default();
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
         for process in std::iter::once(server).chain(children.split_whitespace()) {
             if let Some(process) = process.parse().ok().and_then(Pid::from_raw) {
                 // A session may have ended just now.
@@ -177,12 +200,13 @@ impl PostgresServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// A session named "sleeper" that has begun a transaction and does nothing more, until the result is dropped.
+    /// A session named "sleeper" that has run `statement` in a transaction and does nothing more, until the result is
+    /// dropped.
     ///
     /// # Panics
     /// If psql does not start.
     #[must_use]
-    pub fn hold_a_transaction(&self, url: &str) -> OpenTransaction {
+    pub fn hold_a_transaction(&self, url: &str, statement: &str) -> OpenTransaction {
         let mut psql = Command::new(self.programs.join("psql"))
             .args([url, "-X", "-q"])
             .env("PGAPPNAME", "sleeper")
@@ -191,7 +215,8 @@ impl PostgresServer {
             .spawn()
             .expect("psql starts");
         // It reads on, in the transaction, until its input ends.
-        psql.stdin.as_mut().expect("a pipe was asked for").write_all(b"BEGIN;\nSELECT 1;\n").expect("psql reads");
+        let input = psql.stdin.as_mut().expect("a pipe was asked for");
+        input.write_all(format!("BEGIN;\n{statement};\n").as_bytes()).expect("psql reads");
         OpenTransaction(psql)
     }
 
@@ -219,6 +244,8 @@ impl Drop for OpenTransaction {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
+        // One that stands still cannot end.
+        self.signal(Signal::CONT);
         self.stop("");
     }
 }

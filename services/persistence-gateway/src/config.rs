@@ -101,6 +101,10 @@ pub struct DatabaseConfig {
     pub query_timeout: HumanDuration,
     /// Name the server shows for our connections. Default: "hive-mind".
     pub application_name: String,
+    /// `postgres://…` of a read replica. Default: none.
+    pub replica_url: DatabaseUrl,
+    /// Whether the replica answers questions to the history that do not ask for what was written last. Default: false.
+    pub use_read_replica: bool,
     /// Whether a journal in the database goes on while the database is away, in a file of this machine: what is
     /// acknowledged then is volatile, and says so. Default: false.
     pub enable_memory_only_mode: bool,
@@ -210,6 +214,8 @@ impl Default for DatabaseConfig {
             connection_timeout: HumanDuration::from_secs(30),
             query_timeout: HumanDuration::from_secs(30),
             application_name: "hive-mind".to_owned(),
+            replica_url: DatabaseUrl::default(),
+            use_read_replica: false,
             enable_memory_only_mode: false,
             // Some minutes of a busy market; it is held in memory too.
             memory_only_limit: ByteSize::from_mib(64),
@@ -223,6 +229,7 @@ impl Config {
         "database.max_connections",
         "database.connection_timeout",
         "database.query_timeout",
+        "database.use_read_replica",
         "database.enable_memory_only_mode",
     ];
 
@@ -271,6 +278,15 @@ impl Config {
         if self.database.connection_timeout.0.is_zero() || self.database.query_timeout.0.is_zero() {
             return problem("database.connection_timeout", "timeouts must be above 0");
         }
+        if self.database.use_read_replica && self.database.replica_url.expose().is_empty() {
+            return problem(
+                "database.use_read_replica",
+                "needs database.replica_url: name the replica, or switch it off",
+            );
+        }
+        if !self.database.replica_url.expose().is_empty() && self.history.database != HistoryDatabase::Postgres {
+            return problem("database.replica_url", "is of use only with history.database = \"postgres\"");
+        }
         if self.database.memory_only_limit.bytes() == 0 {
             return problem("database.memory_only_limit", "must be above 0");
         }
@@ -301,7 +317,25 @@ mod tests {
         assert_eq!(key(|c| c.journal.backend = JournalBackend::Postgres), Err("database.url"));
         assert_eq!(key(|c| c.history.database = HistoryDatabase::Postgres), Err("database.url"));
         assert_eq!(key(|c| c.database.max_connections = 1), Err("database.max_connections"));
+        assert_eq!(key(|c| c.database.use_read_replica = true), Err("database.use_read_replica"));
         assert_eq!(key(|c| c.history.batch_rows = 0), Err("history.batch_entries"));
+    }
+
+    /// T12: the same URL is given to psql 13 by hand; what only newer clients know is refused with its name.
+    #[test]
+    fn t12_a_url_that_psql_13_takes_is_taken() {
+        let options = |parameters: &str| {
+            let url = DatabaseUrl::from(format!("postgres://u:secret@h:5433/d?{parameters}"));
+            DatabaseConfig { url, ..DatabaseConfig::default() }.postgres_options()
+        };
+        let taken =
+            "sslmode=prefer&connect_timeout=10&application_name=psql&keepalives_idle=30&target_session_attrs=any";
+        let taken = options(taken).expect("all of these are of libpq 13");
+        assert_eq!((taken.get_dbname(), taken.get_application_name()), (Some("d"), Some("hive-mind")), "ours wins");
+        for (parameters, word) in [("load_balance_hostz=random", "load_balance_hostz"), ("sslmode=require", "TLS")] {
+            let refused = options(parameters).expect_err(parameters);
+            assert!(refused.contains(word) && !refused.contains("secret"), "{refused}");
+        }
     }
 
     #[test]

@@ -8,10 +8,12 @@ use std::time::Duration;
 use journal_store::postgres::Volatility;
 use metrics::{Gauge, counter, describe_counter, describe_gauge, gauge};
 use service_kit::Component;
+use service_kit::audit::{Act, Audit};
 use service_kit::config::Live;
 use types::ShardId;
 
 use crate::config::Config;
+use crate::history::Replica;
 use crate::pools::postgres::PostgresPool;
 
 /// Between two looks at the journals: their threads do not stop to tell.
@@ -20,10 +22,13 @@ const LOOK: Duration = Duration::from_millis(250);
 /// The parts.
 pub(crate) struct LiveParts {
     pub(crate) questions: Option<PostgresPool>,
+    pub(crate) replica: Option<Replica>,
     pub(crate) projectors: Vec<PostgresPool>,
     pub(crate) volatile: Vec<VolatileShard>,
     /// Told that acknowledgements are volatile.
     pub(crate) component: Component,
+    /// Keeps when they became so, and when no more.
+    pub(crate) audit: Audit,
 }
 
 /// A journal that may go on without its database.
@@ -96,6 +101,12 @@ impl LiveParts {
                     Some(reason) => self.component.degraded(reason),
                     None => self.component.ok(),
                 }
+                // The text counts entries and changes with them; the state does not.
+                if reason.is_some() != told.is_some() {
+                    let action = if reason.is_some() { "journal.went_volatile" } else { "journal.became_durable" };
+                    let reason = reason.clone().unwrap_or_default();
+                    self.audit.record(Act { target: "journal".to_owned(), reason, ..Act::system(action) });
+                }
                 told = reason;
             }
         }
@@ -104,6 +115,12 @@ impl LiveParts {
     fn apply(&self, config: &Config) {
         if let Some(pool) = &self.questions {
             pool.apply(&config.database, config.question_connections());
+        }
+        if let Some(replica) = &self.replica {
+            replica.switch(config.database.use_read_replica);
+            if let Some(pool) = replica.reader().pool() {
+                pool.apply(&config.database, config.question_connections());
+            }
         }
         for pool in &self.projectors {
             pool.apply(&config.database, 1);

@@ -27,7 +27,7 @@ use wire::transport::{PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
 use crate::backup::Backups;
 use crate::config::{Config, ConfigProblem, HistoryDatabase, JournalBackend};
-use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, ShardProgress, sqlite_path};
+use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, Replica, ShardProgress, sqlite_path};
 use crate::journal::{JournalFailure, JournalHandle, JournalVoter, Watch};
 use crate::live::{LiveParts, VolatileShard};
 use crate::pools::PoolGauge;
@@ -162,11 +162,14 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     let readers = config.question_connections();
     let gauge = Arc::new(PoolGauge::new("history-read", database, readers));
     let reader = HistoryReader::new(&config, &context.data_dir, readers, Arc::clone(&gauge))?;
+    let replica = replica(&config, context)?;
     let mut live_parts = LiveParts {
         questions: reader.pool(),
+        replica: replica.clone(),
         projectors: Vec::new(),
         volatile: Vec::new(),
         component: component.clone(),
+        audit: context.audit.clone(),
     };
     register_pool(context, gauge, reader.pool());
     let mut gateway = PersistenceGateway {
@@ -220,10 +223,24 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     let backups = Backups::new(&config, context, gateway.journals.clone(), reader.clone());
     backups.look().await;
     gateway.backups = Some(backups);
-    gateway.queries = HistoryQueries::new(reader, progress);
+    gateway.queries = HistoryQueries::new(reader, progress).with_replica(replica);
     gateway.following = Some(AbortOnDropHandle::new(tokio::spawn(live_parts.follow(live))));
     gateway.component.ok();
     Ok(gateway)
+}
+
+/// The read replica, if one is configured.
+fn replica(config: &Config, context: &NodeContext) -> Result<Option<Replica>, BuildError> {
+    let connections = config.question_connections();
+    let gauge = Arc::new(PoolGauge::new("history-replica", "postgres", connections));
+    let Some(reader) = HistoryReader::of_replica(config, connections, Arc::clone(&gauge)) else { return Ok(None) };
+    let reader = reader?;
+    register_pool(context, gauge, reader.pool());
+    metrics::describe_gauge!(
+        "history_replica_lag_entries",
+        "Entries of the history that the read replica does not have, when its status was asked for last."
+    );
+    Ok(Some(Replica::new(reader, config.database.use_read_replica)))
 }
 
 /// Shows a pool, and lets operators give it orders if there is a server behind it.

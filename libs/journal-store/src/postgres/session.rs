@@ -178,8 +178,11 @@ impl Session {
         drop(open);
     }
 
-    /// Other time limits from now on.
+    /// Other time limits from now on. The server is told one of them when the session begins.
     pub(crate) fn set_limits(&mut self, timeouts: Timeouts) {
+        if timeouts.statement != self.timeouts.statement {
+            self.disconnect();
+        }
         self.timeouts = timeouts;
     }
 

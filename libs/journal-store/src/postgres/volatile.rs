@@ -22,6 +22,9 @@ use crate::{LogReader, SnapshotStore, Storage, StoreError};
 
 /// Entries brought to the database at once.
 const AT_ONCE: usize = 500;
+/// How often the log may turn out to have moved while a backlog is brought: once by a late write of ours, and no more
+/// often by anybody who does not supersede it.
+const ATTEMPTS: usize = 4;
 /// Payload brought to the database at once, bytes: some milliseconds of the server's time.
 const AT_ONCE_BYTES: usize = 4 << 20;
 
@@ -140,35 +143,49 @@ impl VolatileStorage {
 
     /// Brings what is in the file to the database.
     fn catch_up(&mut self) -> Result<Recovered, StoreError> {
-        let found = self.inner.refresh()?;
-        let Some(backlog) = &mut self.backlog else { return Ok(found) };
-        if backlog.is_empty() {
-            self.active = false;
-            self.tell();
-            return Ok(found);
+        // Nobody is in a hurry now, and a part may take a slow server a while.
+        self.inner.be_quick(false);
+        for _ in 0..ATTEMPTS {
+            let found = self.inner.refresh()?;
+            let Some(backlog) = self.backlog.as_mut().filter(|backlog| !backlog.is_empty()) else {
+                self.active = false;
+                self.tell();
+                return Ok(found);
+            };
+            let epoch = self.known.as_ref().map_or(found.control.promised, |known| known.control.promised);
+            let epoch = backlog.promised().filter(|promised| promised.number > epoch.number).unwrap_or(epoch);
+            let brought = match missing(&found, backlog.entries()) {
+                Some(missing) => bring(&mut self.inner, epoch, missing),
+                None => return self.superseded(&StoreError::Mismatch { found: found.tail }),
+            };
+            match brought {
+                Ok(entries) => {
+                    backlog.clear()?;
+                    tracing::info!(
+                        shard = %self.shard, entries,
+                        "journal's backlog is in the database: nothing is volatile any more"
+                    );
+                }
+                // A write of ours that was given up has come through after all, or somebody else's: look again.
+                Err(StoreError::Mismatch { .. }) => {}
+                Err(error) if error.is_refusal() => return self.superseded(&error),
+                Err(error) => return Err(error),
+            }
         }
-        let epoch = self.known.as_ref().map_or(found.control.promised, |known| known.control.promised);
-        let epoch = backlog.promised().filter(|promised| promised.number > epoch.number).unwrap_or(epoch);
-        let missing = missing(&found, backlog.entries());
-        let brought = match missing {
-            Some(missing) => bring(&mut self.inner, epoch, missing),
-            None => Err(StoreError::Mismatch { found: found.tail }),
-        };
-        match brought {
-            Ok(entries) => {
-                backlog.clear()?;
-                tracing::info!(shard = %self.shard, entries, "journal's backlog is in the database: nothing is volatile any more");
-            }
-            Err(error) if error.is_refusal() => {
-                let count = backlog.entries().len() as u64;
-                let path = backlog.set_aside()?;
-                self.volatility.0.superseded.fetch_add(count, Ordering::Relaxed);
-                tracing::error!(
-                    shard = %self.shard, %error, entries = count, path = %path.display(),
-                    "volatile entries are superseded: another leadership began in the database; they are set aside"
-                );
-            }
-            Err(error) => return Err(error),
+        let reason = "the log moves while the backlog is being brought".to_owned();
+        Err(StoreError::Database { operation: "bring the backlog", reason })
+    }
+
+    /// Somebody else's log stands in the database.
+    fn superseded(&mut self, error: &StoreError) -> Result<Recovered, StoreError> {
+        if let Some(backlog) = &mut self.backlog {
+            let entries = backlog.entries().len() as u64;
+            let path = backlog.set_aside()?;
+            self.volatility.0.superseded.fetch_add(entries, Ordering::Relaxed);
+            tracing::error!(
+                shard = %self.shard, %error, entries, path = %path.display(),
+                "volatile entries are superseded: another leadership began in the database; they are set aside"
+            );
         }
         self.active = false;
         self.tell();
@@ -342,6 +359,11 @@ impl Storage for VolatileStorage {
     }
 
     fn renew(&mut self) -> Result<(), StoreError> {
+        if self.active {
+            // Trying would hold up those who trade without it.
+            let reason = "it is away, and the journal goes on without it".to_owned();
+            return Err(StoreError::Database { operation: "connect anew", reason });
+        }
         self.inner.renew()
     }
 

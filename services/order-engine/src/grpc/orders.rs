@@ -80,7 +80,13 @@ impl Orders {
         let Some(history) = &self.history else {
             return Err(not_found());
         };
-        let mut question = ListOrdersRequest { account_id: account.0, page_size: 1, ..Default::default() };
+        let mut question = ListOrdersRequest {
+            account_id: account.0,
+            page_size: 1,
+            // The caller may have been told of the order just now.
+            from_primary: true,
+            ..Default::default()
+        };
         match key {
             OrderTarget::OrderId(id) => question.order_id = id.0,
             OrderTarget::ClientOrderId(id) => question.client_order_id = id.to_string(),

@@ -335,6 +335,8 @@ impl PostgresReader {
             Err(_) => {
                 // The answer may still come: nobody may get this connection.
                 client.give_up();
+                let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(database = "postgres", limit_ms, sql = statement.sql, "sql query timed out");
                 Err(HistoryError::Unavailable(format!("the database took longer than {limit:?}")))
             }
         }

@@ -4,6 +4,7 @@
 //! absent: the books as they are now; the engine answers about those.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
@@ -16,9 +17,12 @@ use wire::status::{ApiError, ErrorCode};
 use super::store::Rows;
 use super::{
     Cursor, ExecutionFilter, ExecutionKind, ExecutionRow, HistoryError, HistoryReader, OrderFilter, OrderRow, Page,
-    PageToken, Stamp, TradeFilter, TradeRow, query,
+    PageToken, Replica, Stamp, TradeFilter, TradeRow, query,
 };
 use crate::projector::Standstill;
+
+/// How long the replica may take to say how it is: it is not what was asked for.
+const REPLICA_STATUS: Duration = Duration::from_secs(1);
 
 /// What a shard can say about its history beside the database.
 #[derive(Clone, Debug)]
@@ -33,6 +37,7 @@ pub struct ShardProgress {
 #[derive(Clone, Debug)]
 pub struct HistoryQueries {
     reader: HistoryReader,
+    replica: Option<Replica>,
     shards: BTreeMap<ShardId, ShardProgress>,
 }
 
@@ -40,20 +45,63 @@ impl HistoryQueries {
     /// Serves what `reader` reads; `shards` are those of this gateway.
     #[must_use]
     pub fn new(reader: HistoryReader, shards: BTreeMap<ShardId, ShardProgress>) -> Self {
-        Self { reader, shards }
+        Self { reader, replica: None, shards }
+    }
+
+    /// Asks `replica` what may be asked there.
+    pub(crate) fn with_replica(self, replica: Option<Replica>) -> Self {
+        Self { replica, ..self }
+    }
+
+    /// Asks the replica if that may be, and the primary if not, or if the replica does not answer.
+    async fn ask<T, F>(&self, from_primary: bool, ask: impl Fn(HistoryReader) -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, HistoryError>>,
+    {
+        if let Some(replica) = self.replica.as_ref().filter(|_| !from_primary)
+            && let Some(answer) = replica.ask(&ask).await
+        {
+            return answer.map_err(|error| refuse(&error));
+        }
+        ask(self.reader.clone()).await.map_err(|error| refuse(&error))
+    }
+
+    /// How the replica is, beside a primary that is as far as `projected`.
+    async fn replica_status(&self, projected: Option<Seq>, only: Option<ShardId>) -> Option<pb::ReadReplica> {
+        let replica = self.replica.as_ref()?;
+        let mut status = pb::ReadReplica { in_use: replica.is_on(), ..pb::ReadReplica::default() };
+        let asked = async {
+            let cursor = self.cursor(replica.reader(), only).await?;
+            Ok::<_, HistoryError>((cursor, replica.reader().replay_lag_ms().await?))
+        };
+        let late = |_| Err(HistoryError::Unavailable(format!("no answer within {REPLICA_STATUS:?}")));
+        match tokio::time::timeout(REPLICA_STATUS, asked).await.unwrap_or_else(late) {
+            Ok((cursor, lag_ms)) => {
+                status.projected_seq = cursor.map_or(0, |(_, cursor)| cursor.seq.0);
+                status.lag_entries = projected.map_or(0, |seq| seq.0.saturating_sub(status.projected_seq));
+                status.lag_ms = if status.lag_entries == 0 { 0 } else { lag_ms };
+            }
+            Err(error) => status.error = error.to_string(),
+        }
+        metrics::gauge!("history_replica_lag_entries").set(crate::metrics::gauge(status.lag_entries));
+        Some(status)
     }
 
     /// The cursor of one shard, or of the shard of this gateway that is furthest behind: all shards' history goes at
     /// least so far.
-    async fn cursor(&self, only: Option<ShardId>) -> Result<Option<(ShardId, Cursor)>, HistoryError> {
-        let cursors = self.reader.cursors().await?;
+    async fn cursor(
+        &self,
+        reader: &HistoryReader,
+        only: Option<ShardId>,
+    ) -> Result<Option<(ShardId, Cursor)>, HistoryError> {
+        let cursors = reader.cursors().await?;
         let wanted = |shard: &ShardId| only.map_or_else(|| self.shards.contains_key(shard), |only| only == *shard);
         let ours = cursors.into_iter().filter(|(shard, _)| wanted(shard));
         Ok(ours.min_by_key(|(_, cursor)| cursor.seq))
     }
 
-    async fn as_of(&self) -> Result<u64, ApiError> {
-        Ok(self.cursor(None).await.map_err(|error| refuse(&error))?.map_or(0, |(_, cursor)| cursor.seq.0))
+    async fn as_of(&self, reader: &HistoryReader) -> Result<u64, HistoryError> {
+        Ok(self.cursor(reader, None).await?.map_or(0, |(_, cursor)| cursor.seq.0))
     }
 }
 
@@ -102,8 +150,11 @@ impl HistoryService for HistoryQueries {
         };
         let question = query::question("orders", &filter);
         let page = page(&wanted, question)?;
-        let as_of_seq = self.as_of().await?;
-        let rows = self.reader.orders(&filter, &page).await.map_err(|error| refuse(&error))?;
+        let (filter, page) = (&filter, &page);
+        let asked = self.ask(request.get_ref().from_primary, |reader: HistoryReader| async move {
+            Ok((self.as_of(&reader).await?, reader.orders(filter, page).await?))
+        });
+        let (as_of_seq, rows) = asked.await?;
         let next_page_token = next(&rows, question);
         let orders = rows.rows.iter().map(order).collect();
         Ok(Response::new(pb::ListOrdersResponse { orders, next_page_token, as_of_seq }))
@@ -124,8 +175,11 @@ impl HistoryService for HistoryQueries {
         };
         let question = query::question("executions", &filter);
         let page = page(&wanted, question)?;
-        let as_of_seq = self.as_of().await?;
-        let rows = self.reader.executions(&filter, &page).await.map_err(|error| refuse(&error))?;
+        let (filter, page) = (&filter, &page);
+        let asked = self.ask(request.get_ref().from_primary, |reader: HistoryReader| async move {
+            Ok((self.as_of(&reader).await?, reader.executions(filter, page).await?))
+        });
+        let (as_of_seq, rows) = asked.await?;
         let next_page_token = next(&rows, question);
         let executions = rows.rows.iter().map(execution).collect();
         Ok(Response::new(pb::ListExecutionsResponse { executions, next_page_token, as_of_seq }))
@@ -145,8 +199,11 @@ impl HistoryService for HistoryQueries {
         };
         let question = query::question("trades", &filter);
         let page = page(&wanted, question)?;
-        let as_of_seq = self.as_of().await?;
-        let rows = self.reader.trades(&filter, &page).await.map_err(|error| refuse(&error))?;
+        let (filter, page) = (&filter, &page);
+        let asked = self.ask(request.get_ref().from_primary, |reader: HistoryReader| async move {
+            Ok((self.as_of(&reader).await?, reader.trades(filter, page).await?))
+        });
+        let (as_of_seq, rows) = asked.await?;
         let next_page_token = next(&rows, question);
         let trades = rows.rows.iter().map(trade).collect();
         Ok(Response::new(pb::ListTradesResponse { trades, next_page_token, as_of_seq }))
@@ -160,7 +217,7 @@ impl HistoryService for HistoryQueries {
         if let Some(unknown) = only.filter(|shard| !self.shards.contains_key(shard)) {
             return Err(ApiError::not_found(format!("there is no shard {unknown}")).into());
         }
-        let (cursor, error) = match self.cursor(only).await {
+        let (cursor, error) = match self.cursor(&self.reader, only).await {
             Ok(cursor) => (cursor, String::new()),
             // How far the history goes is also a question while the database is away.
             Err(error) => (None, error.to_string()),
@@ -176,6 +233,7 @@ impl HistoryService for HistoryQueries {
             chain: cursor.map_or_else(|| "0".repeat(32), |cursor| cursor.chain.to_string()),
             database: self.reader.database().to_owned(),
             error: if standstill.is_empty() { error } else { standstill },
+            replica: self.replica_status(cursor.map(|cursor| cursor.seq), only).await,
         }))
     }
 }

@@ -20,7 +20,7 @@ use super::{
     ExecutionFilter, ExecutionRow, InstrumentRow, OrderFilter, OrderRow, Page, PageToken, RowBatch, TradeFilter,
     TradeRow,
 };
-use crate::config::{Config, HistoryDatabase};
+use crate::config::{Config, DatabaseConfig, HistoryDatabase};
 use crate::pools::PoolGauge;
 use crate::pools::postgres::PostgresPool;
 
@@ -235,6 +235,32 @@ impl HistoryReader {
                 Inner::Postgres(PostgresReader::new(&config.database, connections, beside, gauge)?)
             }
         }))
+    }
+
+    /// Connections to the read replica, if there is one.
+    pub(crate) fn of_replica(
+        config: &Config,
+        connections: u32,
+        gauge: Arc<PoolGauge>,
+    ) -> Option<Result<Self, HistoryError>> {
+        let database = DatabaseConfig { url: config.database.replica_url.clone(), ..config.database.clone() };
+        let configured = config.history.database == HistoryDatabase::Postgres && !database.url.expose().is_empty();
+        let reader = || PostgresReader::new(&database, connections, 0, gauge);
+        configured.then(|| Ok(Self(Inner::Postgres(reader()?))))
+    }
+
+    /// Of a replica: since the last transaction that it has was written on the primary, milliseconds.
+    pub(crate) async fn replay_lag_ms(&self) -> Result<u64, HistoryError> {
+        const LAG: &str = "SELECT coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000, 0)::bigint";
+        let statement = query::Statement { sql: LAG.to_owned(), values: Vec::new() };
+        let lag = |row: &tokio_postgres::Row| super::values::Columns::int(row, 0);
+        match &self.0 {
+            Inner::Sqlite(_) => Ok(0),
+            Inner::Postgres(reader) => {
+                let rows = reader.rows(&statement, lag).await?;
+                Ok(rows.first().copied().unwrap_or(0).try_into().unwrap_or(0))
+            }
+        }
     }
 
     /// Its connections, if they lead to a server.

@@ -12,6 +12,7 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Metrics, Object, ObjectId, Pool, PoolError, RecyclingMethod, Runtime,
     Timeouts,
 };
+use service_kit::flood::Flood;
 use service_kit::{PoolStatus, async_trait};
 use tokio_postgres::NoTls;
 use wire::pb::admin::v1::{Pool as PoolView, PoolOptimization, PoolReset};
@@ -27,6 +28,8 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 const OLD: Duration = Duration::from_secs(3_600);
 /// How long a pool is not fitted closer: use is measured over minutes, and what it is worth falls as they pass.
 const KEPT_FOR: Duration = Duration::from_secs(300);
+/// Lines a second about connections that were not to be had: the counter tells the rest.
+const LOGGED_PER_SECOND: u32 = 2;
 /// So many more than needed are left alone: closing one connection saves nothing and may be undone at once.
 const LEFT_ALONE: u32 = 1;
 
@@ -59,6 +62,7 @@ struct Shared {
     query_timeout_us: AtomicU64,
     /// As configured; the pool itself may be held below it.
     configured: AtomicU64,
+    flood: Flood,
     /// When it was fitted last, and to how many connections.
     fitted: Mutex<Option<(Instant, u32)>>,
 }
@@ -112,6 +116,7 @@ impl PostgresPool {
             connection_timeout_us: AtomicU64::new(micros(config.connection_timeout.0)),
             query_timeout_us: AtomicU64::new(micros(config.query_timeout.0)),
             configured: AtomicU64::new(connections.into()),
+            flood: Flood::new(LOGGED_PER_SECOND),
             fitted: Mutex::default(),
         };
         Ok(Self(Arc::new(shared)))
@@ -122,15 +127,36 @@ impl PostgresPool {
         let Shared { pool, gauge, leases, .. } = &*self.0;
         let wait = self.connection_timeout();
         let timed_out = || HistoryError::Unavailable(format!("no database connection within {wait:?}"));
-        let each = Timeouts { wait: Some(wait), create: Some(wait), recycle: Some(wait) };
-        match gauge.acquire(wait, pool.timeout_get(&each)).await {
+        // One limit over everything that may take time in there, and one that counts.
+        match gauge.acquire(wait, pool.timeout_get(&Timeouts::new())).await {
             Some(Ok(object)) => {
                 let number = leases.begin(Object::metrics(&object).created, Instant::now());
                 Ok(Lease { object: Some(object), number, shared: Arc::clone(&self.0) })
             }
             Some(Err(PoolError::Backend(error))) => Err(postgres_error(&error)),
-            Some(Err(PoolError::Timeout(_))) | None => Err(timed_out()),
+            Some(Err(PoolError::Timeout(_))) | None => {
+                self.tell_exhausted(wait);
+                Err(timed_out())
+            }
             Some(Err(error)) => Err(HistoryError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// Whoever waited got nothing: all connections are in use, or the server gives none.
+    fn tell_exhausted(&self, waited: Duration) {
+        if let Some(suppressed) = self.0.flood.admit() {
+            let PoolView { name, max_size, size, in_use, waiters, .. } = self.0.gauge.status();
+            let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                pool = name,
+                waited_ms,
+                max = max_size,
+                open = size,
+                in_use,
+                waiters,
+                suppressed,
+                "no database connection in time: the pool is exhausted, or the server is away"
+            );
         }
     }
 
