@@ -72,6 +72,14 @@ impl VolatileShard {
 }
 
 impl LiveParts {
+    /// Whether the journal of a shard may go on without its database: followed from now on.
+    pub(crate) fn volatility(&mut self, shard: ShardId, config: &Config) -> Volatility {
+        let volatility = Volatility::default();
+        volatility.allow(config.database.enable_memory_only_mode);
+        self.volatile.push(VolatileShard::new(shard, volatility.clone()));
+        volatility
+    }
+
     /// Applies every change of the configuration, and tells how the journals do.
     pub(crate) async fn follow(mut self, mut live: Live<Config>) {
         describe_gauge!("memory_only_mode", "1 while the journal may go on without its database.");

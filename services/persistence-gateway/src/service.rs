@@ -29,7 +29,7 @@ use crate::backup::Backups;
 use crate::config::{Config, ConfigProblem, HistoryDatabase, JournalBackend};
 use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, Replica, ShardProgress, sqlite_path};
 use crate::journal::{JournalFailure, JournalHandle, JournalVoter, Watch};
-use crate::live::{LiveParts, VolatileShard};
+use crate::live::LiveParts;
 use crate::pools::PoolGauge;
 use crate::pools::journal::JournalSessions;
 use crate::pools::postgres::PostgresPool;
@@ -189,9 +189,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     }
     for shard in config.shards.iter().copied().map(ShardId) {
         let (settings, data_dir) = (config.clone(), context.data_dir.clone());
-        let volatility = Volatility::default();
-        volatility.allow(config.database.enable_memory_only_mode);
-        live_parts.volatile.push(VolatileShard::new(shard, volatility.clone()));
+        let volatility = live_parts.volatility(shard, &config);
         let opened = move || open_storage(&settings, &data_dir, shard, Some(volatility));
         let (storage, recovered) =
             blocking::storage(opened).await.map_err(|source| BuildError::Journal { shard, source })?;
