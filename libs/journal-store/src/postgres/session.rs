@@ -237,9 +237,9 @@ impl Session {
         let Some(runtime) = runtime else { return Err(Failure::Final("the session is closed".to_owned())) };
         runtime.block_on(async {
             if client.as_ref().is_none_or(|client| client.is_closed()) {
-                let fresh = answer(timeouts.connect, connect(config, timeouts.statement)).await?;
-                let (fresh, driver) = fresh;
+                // Before the server knows of it: a renewal ordered while it is set up is meant for it too.
                 let open = sessions.opened();
+                let (fresh, driver) = answer(timeouts.connect, connect(config, timeouts.statement)).await?;
                 *client = Some(Connection { client: fresh, statements: HashMap::new(), driver, open });
             }
             let Some(client) = client else { return Err(Failure::Transient("not connected".to_owned())) };

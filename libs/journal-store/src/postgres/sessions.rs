@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Sessions that one storage may have open: its writer's, its reader's and, now and then, the one for snapshots.
-pub const SESSIONS: u32 = 3;
+/// Sessions that one storage may have open: its writer's, its reader's and, now and then, those that
+/// store and load snapshots.
+pub const SESSIONS: u32 = 4;
 
 /// Name that all of them have on the server.
 pub const APPLICATION_NAME: &str = "hivemind-journal";

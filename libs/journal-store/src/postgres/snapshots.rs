@@ -84,6 +84,7 @@ impl SnapshotStore for PostgresSnapshots {
             }
             tracing::warn!(shard, ?damage, "a snapshot is damaged; trying the one before");
         }
+        session.disconnect();
         match damage {
             None => Ok(None),
             Some((seq, reason)) => Err(StoreError::Corrupt {
