@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; what they print is shown when they fail")]
 
 mod apart;
+mod audit;
 mod backup;
 mod commands;
 mod configuration;
@@ -14,6 +15,7 @@ mod hostile;
 mod limits;
 mod memory;
 mod memory_only;
+mod operations;
 mod operator;
 mod outages;
 mod pools;

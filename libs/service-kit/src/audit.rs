@@ -8,13 +8,15 @@
 //!
 //! Level `standard` records what was done; `verbose` adds the parameters, what was refused, and each change of an
 //! order. Deliberately absent: deleting old files (copy them elsewhere first; `verify` says what is missing), and
-//! the copy in the database.
+//! the copy in the database (see [`ship`]).
 
 mod act;
+pub(crate) mod conditions;
 mod reader;
 mod record;
 mod redact;
 mod segments;
+pub mod ship;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -35,7 +37,7 @@ pub use reader::{Lines, Query};
 pub use record::{Head, Line, Record};
 pub use verify::{Finding, Verification, verify_directory};
 
-use crate::config::ByteSize;
+use crate::config::{ByteSize, Live};
 use crate::{Component, clock};
 use writer::{Message, Pending, Writer};
 
@@ -194,6 +196,13 @@ impl Audit {
         }
     }
 
+    /// Applies every change of the configuration, for ever.
+    pub async fn follow(self, mut config: Live<Config>) {
+        loop {
+            self.apply(&*config.changed().await);
+        }
+    }
+
     /// Records an act, if the level asks for it.
     pub fn record(&self, act: Act) {
         let level = self.0.level.load(Ordering::SeqCst);
@@ -218,6 +227,13 @@ impl Audit {
     #[must_use]
     pub fn is_verbose(&self) -> bool {
         self.0.level.load(Ordering::Relaxed) == 2
+    }
+
+    /// Records something that is no line of the process's log, since it says nothing to whoever reads that.
+    pub fn record_quietly(&self, act: Act) {
+        if self.0.level.load(Ordering::Relaxed) > 0 {
+            self.queue(act);
+        }
     }
 
     fn put(&self, act: Act) {

@@ -16,6 +16,7 @@ mod grpc;
 mod grpc_health;
 mod lifecycle;
 mod node_activity;
+mod node_audit;
 mod node_memory;
 mod node_service;
 
@@ -28,6 +29,7 @@ use tokio::net::TcpListener;
 use wire::transport::InProcessListener;
 
 pub use database_service::NodeDatabase;
+pub use node_audit::NodeAudit;
 
 use crate::metrics::Exporter;
 use crate::{NodeContext, Service, ServiceError, Shutdown};

@@ -14,6 +14,8 @@ pub(crate) const MAX_TIMEOUT: Duration = Duration::from_millis(900);
 pub struct Config {
     /// How long to wait for an instance before answering without it: 1 ms to 900 ms.
     pub timeout: HumanDuration,
+    /// Where Prometheus is asked for the alerts of an incident: `http://host:9090`. Default: none.
+    pub prometheus_url: String,
 }
 
 /// Why a configuration is refused.
@@ -30,7 +32,7 @@ pub enum ConfigError {
 impl Default for Config {
     /// 800 ms.
     fn default() -> Self {
-        Self { timeout: HumanDuration::from_millis(800) }
+        Self { timeout: HumanDuration::from_millis(800), prometheus_url: String::new() }
     }
 }
 

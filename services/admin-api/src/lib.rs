@@ -19,6 +19,11 @@
 //! | `GET /admin/book?symbol=…&depth=…` | 200: [`view::market::BookView`] |
 //! | `POST /admin/trading/halt`, `resume`, `kill-switch` | 200: [`view::trading::TradingView`] |
 //! | `POST /admin/consensus/force-election`, `restart`, `pause`, `resume`, `drain`, `undrain` | 200: [`view::orders`] |
+//! | `GET /admin/audit` | 200: [`view::audit::RecordsView`]; takes a filter, see `audit_http` |
+//! | `GET /admin/audit/verify` | 200: [`view::audit::VerificationsView`] |
+//! | `GET /admin/notifications` | 200: [`view::notifications::NotificationsView`] |
+//! | `POST /admin/notifications` | 200: [`view::notifications::SentView`] |
+//! | `GET /admin/incident` | 200: [`view::incident::IncidentView`], or Markdown |
 //! | `GET /` | the console |
 //! | `GET /admin/config` | 200: [`view::configuration::ConfigView`] |
 //! | `POST /admin/config/reload` | 200, 422 or 503: [`view::configuration::OutcomesView`] |
@@ -31,6 +36,9 @@
 //! coordinators carry out what is ordered here.
 
 mod activity;
+mod audit;
+mod audit_http;
+mod client;
 mod config;
 mod configuration;
 mod database;
@@ -38,8 +46,10 @@ mod database_http;
 mod gather;
 mod grpc;
 mod http;
+mod incident;
 mod memory;
 mod metrics;
+pub mod notifications;
 mod orders;
 mod service;
 mod targets;

@@ -16,6 +16,8 @@ pub(crate) enum Question {
     Profiling,
     /// A question or an order about the configuration.
     Config,
+    /// Records of the audit log.
+    Audit,
 }
 
 impl Question {
@@ -28,6 +30,7 @@ impl Question {
         Self::Database,
         Self::Profiling,
         Self::Config,
+        Self::Audit,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -40,6 +43,7 @@ impl Question {
             Self::Database => "database",
             Self::Profiling => "profiling",
             Self::Config => "config",
+            Self::Audit => "audit",
         }
     }
 }

@@ -10,22 +10,28 @@ use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use wire::pb::admin::v1::activity_service_server::ActivityServiceServer;
 use wire::pb::admin::v1::admin_service_server::AdminServiceServer;
+use wire::pb::admin::v1::audit_service_server::AuditServiceServer;
 use wire::pb::admin::v1::config_service_server::ConfigServiceServer;
 use wire::pb::admin::v1::database_service_server::DatabaseServiceServer;
+use wire::pb::admin::v1::incident_service_server::IncidentServiceServer;
 use wire::pb::admin::v1::memory_service_server::MemoryServiceServer;
+use wire::pb::admin::v1::notification_service_server::NotificationServiceServer;
 use wire::pb::admin::v1::trading_service_server::TradingServiceServer;
 use wire::transport::{Channel, PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
 use crate::activity::Activities;
+use crate::audit::AuditAnswers;
 use crate::config::{Config, ConfigError};
 use crate::configuration::Configuration;
 use crate::database::DatabaseOrders;
 use crate::gather::Gather;
 use crate::grpc::Answers;
+use crate::incident::{self, Incidents};
 use crate::memory::MemoryAnswers;
+use crate::notifications::{self, Delivery, Notifications, Outbox};
 use crate::trading::Trading;
 use crate::ways::Ways;
-use crate::{database_http, http};
+use crate::{audit_http, database_http, http};
 
 /// Name of the service among the components of a node's health.
 const COMPONENT: &str = "admin";
@@ -40,6 +46,19 @@ pub struct Deps {
     pub consensus: Vec<(String, Channel)>,
     /// Every engine, the one in this process first.
     pub engines: Vec<Channel>,
+    /// Every gateway: any of them knows the history.
+    pub history: Vec<Channel>,
+    /// Who is notified.
+    pub notifications: Live<notifications::Config>,
+}
+
+impl Deps {
+    /// Asks these, knows no engine and no history and notifies nobody.
+    #[must_use]
+    pub fn new(nodes: Vec<(String, Channel)>, consensus: Vec<(String, Channel)>) -> Self {
+        let notifications = Live::fixed(notifications::Config::default());
+        Self { nodes, consensus, engines: Vec::new(), history: Vec::new(), notifications }
+    }
 }
 
 /// Why the service could not be put together.
@@ -51,6 +70,12 @@ pub enum BuildError {
     /// Metrics cannot be read.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The notifications that wait cannot be read.
+    #[error("cannot use the outbox of notifications in the data directory: {0}")]
+    Outbox(std::io::Error),
+    /// The certificates of the system cannot be read.
+    #[error("cannot set up an HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
 }
 
 /// The admin service, ready to run.
@@ -61,6 +86,9 @@ pub struct AdminApi {
     engines: Ways,
     coordinators: Ways,
     component: Component,
+    notifications: Notifications,
+    delivery: Delivery,
+    incidents: Incidents,
 }
 
 /// Puts the service together. Connects to nobody yet.
@@ -79,8 +107,18 @@ pub async fn build(config: impl Into<Live<Config>>, deps: Deps, context: &NodeCo
     component.serves(<TradingServiceServer<Trading> as NamedService>::NAME);
     component.serves(<MemoryServiceServer<MemoryAnswers> as NamedService>::NAME);
     let coordinators = deps.consensus.iter().map(|(_, channel)| channel.clone()).collect();
-    let gather = Arc::new(Gather::new(context.clone(), deps.nodes, deps.consensus, config.timeout.0));
     let engines = Ways::to_engines(deps.engines);
+    component.serves(<AuditServiceServer<AuditAnswers> as NamedService>::NAME);
+    component.serves(<NotificationServiceServer<Notifications> as NamedService>::NAME);
+    component.serves(<IncidentServiceServer<Incidents> as NamedService>::NAME);
+    let gather = Arc::new(Gather::new(context.clone(), deps.nodes, deps.consensus, config.timeout.0));
+    let data_dir = context.data_dir.clone();
+    let outbox = tokio::task::spawn_blocking(move || Outbox::open(&data_dir)).await;
+    let outbox = Arc::new(outbox.map_err(std::io::Error::other).flatten().map_err(BuildError::Outbox)?);
+    let waiting = context.components.register_optional(notifications::COMPONENT);
+    let delivery = Delivery::new(Arc::clone(&outbox), deps.notifications.clone(), context.audit.clone(), waiting)?;
+    let notifications = Notifications::new(Arc::clone(&gather), outbox, deps.notifications);
+    let incidents = Incidents::new(Arc::clone(&gather), deps.history, &config.prometheus_url)?;
     Ok(AdminApi {
         activities: Activities::new(Arc::clone(&gather), Exporter::install()?),
         trading: Trading::new(engines.clone(), context.audit.clone()),
@@ -88,6 +126,9 @@ pub async fn build(config: impl Into<Live<Config>>, deps: Deps, context: &NodeCo
         gather,
         engines,
         component,
+        notifications,
+        delivery,
+        incidents,
     })
 }
 
@@ -114,6 +155,11 @@ impl Service for AdminApi {
         let configuration = Configuration(Arc::clone(&self.gather));
         let limit = TEXT_MAX + REQUEST_LIMIT;
         routes.add_service(ConfigServiceServer::new(configuration).max_decoding_message_size(limit));
+        let audit = AuditAnswers::new(Arc::clone(&self.gather));
+        routes.add_service(AuditServiceServer::new(audit).max_decoding_message_size(REQUEST_LIMIT));
+        let (notifications, incidents) = (self.notifications.clone(), self.incidents.clone());
+        routes.add_service(NotificationServiceServer::new(notifications).max_decoding_message_size(REQUEST_LIMIT));
+        routes.add_service(IncidentServiceServer::new(incidents).max_decoding_message_size(REQUEST_LIMIT));
     }
 
     fn http(&self) -> Option<axum::Router> {
@@ -121,15 +167,21 @@ impl Service for AdminApi {
         let market = http::market::router(self.engines.clone());
         let activity = http::activity::router(Arc::clone(&self.gather), self.activities.clone());
         let database = database_http::router(DatabaseOrders::new(Arc::clone(&self.gather)));
+        let audit = audit_http::router(AuditAnswers::new(Arc::clone(&self.gather)));
+        let notifications = notifications::router(self.notifications.clone());
+        let incidents = incident::router(self.incidents.clone());
         let reads = http::router(Arc::clone(&self.gather));
-        let reads = reads.merge(database).merge(activity);
+        let reads = reads.merge(database).merge(activity).merge(audit).merge(notifications).merge(incidents);
         Some(reads.merge(market).merge(actions).merge(http::console::router()))
     }
 
-    /// Has nothing of its own to do: it answers until the doors close, also while the node drains.
+    /// Delivers notifications; and answers until the doors close, also while the node drains.
     async fn run(self: Box<Self>, shutdown: Shutdown) -> Result<(), ServiceError> {
         self.component.ok();
-        shutdown.draining().await;
+        tokio::select! {
+            () = self.delivery.run() => {}
+            () = shutdown.draining() => {}
+        }
         Ok(())
     }
 }

@@ -4,18 +4,21 @@
 //! Times are RFC 3339 in UTC; durations carry their unit in the name; sizes are bytes.
 
 pub mod activity;
+pub mod audit;
 pub mod configuration;
 pub mod consensus;
 pub mod database;
 pub mod health;
+pub mod incident;
 pub mod market;
 pub mod memory;
+pub mod notifications;
 pub mod orders;
 pub mod pools;
-mod time;
 pub mod trading;
 
 use serde::Serialize;
+use service_kit::clock;
 use wire::pb::admin::v1::NodeAnswer;
 
 /// Whether an instance answered.
@@ -50,4 +53,9 @@ impl AnswerView {
 /// Empty text is no text.
 fn given(text: String) -> Option<String> {
     if text.is_empty() { None } else { Some(text) }
+}
+
+/// Microseconds since the Unix epoch in RFC 3339; `None` for 0, "never".
+fn rfc3339(us: u64) -> Option<String> {
+    (us > 0).then(|| clock::rfc3339(us))
 }

@@ -430,8 +430,8 @@ async fn the_grpc_door_gives_the_same() {
 async fn a_timeout_that_breaks_the_promise_is_refused() {
     let own = context("door", "admin-api");
     for (timeout, good) in [("1ms", true), ("900ms", true), ("0s", false), ("901ms", false), ("1s", false)] {
-        let config = Config { timeout: timeout.parse::<HumanDuration>().unwrap() };
-        let deps = Deps { nodes: vec![], consensus: vec![], engines: vec![] };
+        let config = Config { timeout: timeout.parse::<HumanDuration>().unwrap(), ..Config::default() };
+        let deps = Deps::new(vec![], vec![]);
         let error = build(config, deps, &own).await.err().map(|error| error.to_string());
         assert_eq!(error.is_none(), good, "{timeout}");
         assert!(error.is_none_or(|error| error.contains(&format!("admin_api.timeout is {timeout}"))));

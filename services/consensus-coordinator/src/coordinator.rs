@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use journal_core::placement::{Effect, Input, Placement, Timing};
+use service_kit::audit::{Act, Audit};
 use service_kit::{Component, clock};
 use tokio::sync::{mpsc, watch};
 use types::{Epoch, Incarnation, ShardId};
@@ -34,6 +35,8 @@ pub(crate) struct Coordinator {
     pub(crate) voters: Voters,
     pub(crate) metrics: CoordinatorMetrics,
     pub(crate) timing: Timing,
+    /// Orders of operators and changes of leaders are recorded in it.
+    pub(crate) audit: Audit,
     component: Component,
     /// Limit of an acquisition: an engine waits three seconds for it.
     acquire_limit: Duration,
@@ -68,7 +71,7 @@ impl Coordinator {
         name: String,
         store: Arc<dyn LeaseStore>,
         (shards, voters, timing): (Arc<[u32]>, Voters, Timing),
-        component: Component,
+        (component, audit): (Component, Audit),
         acquire_limit: Duration,
     ) -> Self {
         component.detail("store", store.kind());
@@ -88,6 +91,7 @@ impl Coordinator {
             voters,
             metrics: CoordinatorMetrics::new(),
             timing,
+            audit,
             component,
             acquire_limit,
             begun: Instant::now(),
@@ -128,6 +132,7 @@ impl Coordinator {
         self.metrics.elections.increment(1);
         let (name, epoch) = (&engine.name, acquired.epoch.number);
         tracing::info!(%shard, engine = name, epoch, "consensus: election won, new leader");
+        self.note_leader("leadership.acquired", shard, name, epoch);
         let lease = Some(acquired.ttl);
         let holder = Some(Holder { engine, epoch: acquired.epoch, ended: false });
         self.patch(shard, ShardState { number: epoch, holder, lease, target: None });
@@ -146,9 +151,16 @@ impl Coordinator {
         if released {
             let (name, epoch) = (&engine.name, epoch.number);
             tracing::info!(%shard, engine = name, epoch, "consensus: leader resigned, election open");
+            self.note_leader("leadership.released", shard, name, epoch);
         }
         self.ended(shard, epoch);
         Ok(released)
+    }
+
+    /// The history of leaderships: no operator's act, but what explains one.
+    fn note_leader(&self, action: &'static str, shard: ShardId, engine: &str, epoch: u64) {
+        let after = serde_json::json!({ "engine": engine, "epoch": epoch });
+        self.audit.record(Act { target: format!("shard {shard}"), after, ..Act::system(action) });
     }
 
     /// A leadership is over: the next one need not wait for the next reading.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use journal_core::placement::Report;
-use service_kit::Shutdown;
+use service_kit::{Caller, Shutdown};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -92,13 +92,15 @@ impl ConsensusService for Consensus {
         request: Request<pb::ForceElectionRequest>,
     ) -> Result<Response<pb::ForceElectionResponse>, Status> {
         let until = Instant::now() + time_given(&request).map_or(FORCE_WAITS, |given| given.min(FORCE_WAITS));
+        let caller = Caller::of(request.extensions());
         let mut request = request.into_inner();
         let order = check_order(request.order.take())?;
         self.shard(request.shard)?;
         check_name("to_engine", &request.to_engine)?;
         let to = if request.to_engine.is_empty() { "any" } else { &request.to_engine };
         let subject = format!("shard {} to {to}", request.shard);
-        let audit = Audit { operation: "force-election", subject, order: &order };
+        let (operation, action) = ("force-election", "consensus.force_election");
+        let audit = Audit { operation, subject, order: &order, action, caller };
         let work = self.coordinator.force(&request, order.dry_run, until);
         let (mut answer, repeated) = self.coordinator.once(&audit, work).await?;
         answer.repeated_request = repeated;
@@ -109,10 +111,12 @@ impl ConsensusService for Consensus {
         &self,
         request: Request<pb::SetElectionsRequest>,
     ) -> Result<Response<pb::SetElectionsResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let mut request = request.into_inner();
         let order = check_order(request.order.take())?;
-        let operation = if request.paused { "pause" } else { "resume" };
-        let audit = Audit { operation, subject: "elections".to_owned(), order: &order };
+        let (operation, action) =
+            if request.paused { ("pause", "consensus.pause") } else { ("resume", "consensus.resume") };
+        let audit = Audit { operation, subject: "elections".to_owned(), order: &order, action, caller };
         let work = self.coordinator.pause(&order, request.paused);
         Ok(Response::new(self.coordinator.once(&audit, work).await?.0))
     }
@@ -121,14 +125,16 @@ impl ConsensusService for Consensus {
         &self,
         request: Request<pb::DrainEngineRequest>,
     ) -> Result<Response<pb::DrainEngineResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let mut request = request.into_inner();
         let order = check_order(request.order.take())?;
         if request.engine.is_empty() {
             return Err(ApiError::invalid("engine", "must be the name of an engine").into());
         }
         check_name("engine", &request.engine)?;
-        let operation = if request.drain { "drain" } else { "undrain" };
-        let audit = Audit { operation, subject: request.engine.clone(), order: &order };
+        let (operation, action) =
+            if request.drain { ("drain", "consensus.drain") } else { ("undrain", "consensus.undrain") };
+        let audit = Audit { operation, subject: request.engine.clone(), order: &order, action, caller };
         let work = self.coordinator.drain(&request.engine, request.drain, order.dry_run);
         Ok(Response::new(self.coordinator.once(&audit, work).await?.0))
     }
@@ -137,9 +143,11 @@ impl ConsensusService for Consensus {
         &self,
         request: Request<pb::RestartConsensusRequest>,
     ) -> Result<Response<pb::RestartConsensusResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let order = check_order(request.into_inner().order)?;
         let subject = self.coordinator.name.clone();
-        let audit = Audit { operation: "restart", subject, order: &order };
+        let (operation, action) = ("restart", "consensus.restart");
+        let audit = Audit { operation, subject, order: &order, action, caller };
         let work = self.coordinator.restart_now(order.dry_run);
         Ok(Response::new(self.coordinator.once(&audit, work).await?.0))
     }

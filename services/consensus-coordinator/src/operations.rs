@@ -1,8 +1,8 @@
 //! What operators order: elections forced, paused and resumed, engines drained, the subsystem restarted.
 //!
 //! An order with a `request_id` is done once: its answer is kept in the store for an hour, and whoever repeats it gets
-//! that, from any coordinator. An order that was refused changed nothing and may be given again. Each is a line of the
-//! log with the target "audit". A dry run is the same up to where something would change.
+//! that, from any coordinator. An order that was refused changed nothing and may be given again. Each is recorded in
+//! the audit log. A dry run is the same up to where something would change.
 
 mod once;
 

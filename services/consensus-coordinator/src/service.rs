@@ -98,8 +98,8 @@ pub async fn build(
         }
     };
     let acquire_limit = config.request_timeout.0 * 2 + Duration::from_millis(500);
-    let name = context.name.clone();
-    let coordinator = Coordinator::new(name, store, (shards, voters, timing), component, acquire_limit);
+    let (name, audit) = (context.name.clone(), context.audit.clone());
+    let coordinator = Coordinator::new(name, store, (shards, voters, timing), (component, audit), acquire_limit);
     let coordinator = Arc::new(coordinator);
     coordinator.look().await;
     coordinator.refresh().await;

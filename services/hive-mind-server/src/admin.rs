@@ -6,13 +6,16 @@
 //! Deliberately absent: decisions. The commands are calls; the node refuses what makes no sense.
 
 mod asked;
+mod audit;
 mod backup;
 mod bundle;
 mod config;
 mod consensus;
 mod database;
 mod doctor;
+mod incident;
 mod memory;
+mod notify;
 mod ordered;
 mod picture;
 mod status;
@@ -82,6 +85,15 @@ enum AdminCommand {
     /// Memory of every instance: how much, whose, and where it was allocated.
     #[command(subcommand)]
     Memory(memory::MemoryCommand),
+    /// Who did what: the last records, a search, and whether any was tampered with.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// What people outside are told: the security team, the status page, stakeholders.
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
+    /// What happened in a time, from what is on record.
+    #[command(subcommand)]
+    Incident(incident::IncidentCommand),
 }
 
 /// Runs a command and prints its result.
@@ -106,5 +118,8 @@ pub(crate) async fn run(AdminArguments { asked, command }: AdminArguments) -> Re
         }
         AdminCommand::Backup(command) => backup::run(command, &asked).await,
         AdminCommand::Memory(command) => memory::run(command, &asked).await,
+        AdminCommand::Audit(command) => audit::run(command, &asked).await,
+        AdminCommand::Notify(command) => notify::run(command, &asked).await,
+        AdminCommand::Incident(command) => incident::run(command, &asked).await,
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct ServerConfig {
     pub(crate) persistence_gateway: persistence_gateway::Config,
     /// The operator's door.
     pub(crate) admin_api: admin_api::Config,
+    /// Who outside is told what.
+    pub(crate) notifications: admin_api::notifications::Config,
 }
 
 /// The process.
@@ -94,6 +96,7 @@ impl Default for ServerConfig {
             consensus_coordinator: consensus_coordinator::Config::default(),
             persistence_gateway: persistence_gateway::Config::default(),
             admin_api: admin_api::Config::default(),
+            notifications: admin_api::notifications::Config::default(),
         }
     }
 }
@@ -137,6 +140,8 @@ impl ServerConfig {
         let sections: &[(&str, &[&str])] = &[
             ("log", LogConfig::HOT),
             ("memory", memory::Config::HOT),
+            ("audit", audit::Config::HOT),
+            ("notifications", admin_api::notifications::Config::HOT),
             ("order_engine", order_engine::Config::HOT),
             ("consensus_coordinator", consensus_coordinator::Config::HOT),
             ("persistence_gateway", persistence_gateway::Config::HOT),
@@ -167,6 +172,7 @@ impl ServerConfig {
         self.log.check()?;
         self.audit.validate()?;
         self.memory.validate()?;
+        self.notifications.validate()?;
         for (key, address) in [
             ("listen.grpc", self.listen.grpc),
             ("listen.admin", self.listen.admin),

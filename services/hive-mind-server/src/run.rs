@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use persistence_gateway::config::JournalBackend;
 use serde::Serialize;
 use service_kit::audit::Audit;
+use service_kit::audit::ship::ship;
 use service_kit::auth::local;
 use service_kit::config::{InForce, Live};
 use service_kit::metrics::Exporter;
@@ -18,6 +19,7 @@ use service_kit::node::{Listen, Node, NodeError, NodeOptions};
 use service_kit::telemetry::LogLevel;
 use service_kit::{DataDir, NodeContext, Service, Shutdown, SideThread};
 use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 use wire::transport::{InProcessListener, in_process};
 
 use crate::config::ServerConfig;
@@ -49,6 +51,7 @@ pub(crate) struct Composed {
     listener: InProcessListener,
     addresses: Listen,
     signs_of_life: SideThread,
+    _auditing: [AbortOnDropHandle<()>; 2],
     _data_dir: DataDir,
 }
 
@@ -109,6 +112,7 @@ impl Composed {
         let mut context = NodeContext::new(&config.node.name, names, data_dir.path());
         let component = context.components.register_optional(AUDIT);
         context.audit = Audit::open(data_dir.path(), &config.node.name, &config.audit, component)?;
+        let auditing = context.audit.clone().follow(in_force.part(|config| config.audit.clone()));
         context.memory.set_allocator(service_kit::memory::jemalloc);
         context.memory.configure(in_force.part(|config| config.memory.clone()));
         context.log_level = log_level;
@@ -121,8 +125,10 @@ impl Composed {
         let signs_of_life = SideThread::start("signs-of-life").context("cannot start a thread")?;
         let itself = &engine.now().advertised_address;
         let neighbours = Neighbours::new(&config, itself, roles, &dial, addresses, signs_of_life.handle())?;
+        let copying = ship(node.context().audit.clone(), neighbours.all(Role::PersistenceGateway));
+        let _auditing = [tokio::spawn(auditing), tokio::spawn(copying)].map(AbortOnDropHandle::new);
         let services = build(in_force, engine, roles, node.context(), neighbours, signs_of_life.handle()).await?;
-        Ok(Self { node, services, listener, addresses, signs_of_life, _data_dir: data_dir })
+        Ok(Self { node, services, listener, addresses, signs_of_life, _auditing, _data_dir: data_dir })
     }
 
     /// Where it listens.
@@ -146,7 +152,7 @@ impl Composed {
 
     /// Serves until `shutdown`.
     pub(crate) async fn serve(self, shutdown: Shutdown) -> Result<(), NodeError> {
-        let Self { node, services, listener, addresses: _, signs_of_life, _data_dir } = self;
+        let Self { node, services, listener, addresses: _, signs_of_life, _auditing, _data_dir } = self;
         let served = node.serve(services, Some(listener), shutdown).await;
         // Not before: leaderships are given back while services end.
         drop(signs_of_life);
@@ -207,7 +213,13 @@ async fn build(
                 neighbours.needed(Role::ConsensusCoordinator, *role)?;
                 let config = in_force.part(|config| config.admin_api.clone());
                 let consensus = neighbours.named(Role::ConsensusCoordinator, &now.node.name);
-                let deps = admin_api::Deps { nodes: neighbours.nodes(&now.node.name), consensus, engines };
+                let deps = admin_api::Deps {
+                    nodes: neighbours.nodes(&now.node.name),
+                    consensus,
+                    engines,
+                    history: neighbours.all(Role::PersistenceGateway),
+                    notifications: in_force.part(|config| config.notifications.clone()),
+                };
                 Box::new(admin_api::build(config, deps, context).await?)
             }
         });

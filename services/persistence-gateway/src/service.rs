@@ -20,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use types::{LogId, Seq, ShardId};
+use wire::pb::admin::v1::audit_store_service_server::AuditStoreServiceServer;
 use wire::pb::admin::v1::backup_service_server::BackupServiceServer;
 use wire::pb::history::v1::history_service_server::HistoryServiceServer;
 use wire::pb::journal::v1::journal_service_server::JournalServiceServer;
@@ -27,7 +28,9 @@ use wire::transport::{PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
 
 use crate::backup::Backups;
 use crate::config::{Config, ConfigProblem, HistoryDatabase, JournalBackend};
-use crate::history::{HistoryError, HistoryQueries, HistoryReader, HistoryWriter, Replica, ShardProgress, sqlite_path};
+use crate::history::{
+    AuditCopies, HistoryError, HistoryQueries, HistoryReader, HistoryWriter, Replica, ShardProgress, sqlite_path,
+};
 use crate::journal::{JournalFailure, JournalHandle, JournalVoter, Watch};
 use crate::live::LiveParts;
 use crate::pools::PoolGauge;
@@ -95,6 +98,7 @@ pub struct PersistenceGateway {
     voter: JournalVoter,
     queries: HistoryQueries,
     backups: Option<Backups>,
+    copies: AuditCopies,
     journals: Vec<JournalHandle>,
     ended: Vec<oneshot::Receiver<Result<(), JournalFailure>>>,
     projectors: Vec<Projector>,
@@ -176,6 +180,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
         voter: JournalVoter::default(),
         queries: HistoryQueries::new(reader.clone(), BTreeMap::new()),
         backups: None,
+        copies: AuditCopies::new(reader.clone()),
         journals: Vec::new(),
         ended: Vec::new(),
         projectors: Vec::new(),
@@ -208,6 +213,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
             journal: spawned.handle.clone(),
             writer,
             component: history.clone(),
+            audit: context.audit.clone(),
         })
         .map_err(|error| BuildError::System(error.to_string()))?;
         context.memory.register(format!("persistence_gateway.projector-{shard}"), projector.memory());
@@ -296,7 +302,8 @@ impl Service for PersistenceGateway {
                     .max_decoding_message_size(PEER_MESSAGE_LIMIT)
                     .max_encoding_message_size(PEER_MESSAGE_LIMIT),
             )
-            .add_service(HistoryServiceServer::new(self.queries.clone()).max_decoding_message_size(REQUEST_LIMIT));
+            .add_service(HistoryServiceServer::new(self.queries.clone()).max_decoding_message_size(REQUEST_LIMIT))
+            .add_service(AuditStoreServiceServer::new(self.copies.clone()).max_decoding_message_size(REQUEST_LIMIT));
         if let Some(backups) = &self.backups {
             routes.add_service(BackupServiceServer::new(backups.clone()).max_decoding_message_size(REQUEST_LIMIT));
         }

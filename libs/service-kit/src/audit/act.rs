@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use wire::pb::consensus::v1::Order;
+use wire::status::{ApiError, ErrorCode};
 
 use crate::{Caller, Role};
 
@@ -76,6 +77,24 @@ impl Act {
 }
 
 impl Outcome {
+    /// What came of an act that ends with an error of the table: refused if nothing was changed.
+    #[must_use]
+    pub fn of<T>(result: &Result<T, ApiError>) -> Self {
+        match result {
+            Ok(_) => Self::Ok,
+            Err(error) => match error.code {
+                ErrorCode::InvalidArgument
+                | ErrorCode::NotFound
+                | ErrorCode::PreconditionFailed
+                | ErrorCode::LeadershipHeld
+                | ErrorCode::LeadershipDenied
+                | ErrorCode::NotReady
+                | ErrorCode::Unsupported => Self::Refused(error.to_string()),
+                _ => Self::Failed(error.to_string()),
+            },
+        }
+    }
+
     pub(super) const fn word(&self) -> &'static str {
         match self {
             Self::Ok => "ok",

@@ -18,6 +18,8 @@ pub struct Query {
     pub to_us: u64,
     /// Only this action, or, ending with a full stop, all of an area: "database.".
     pub action: String,
+    /// Not this action, or, ending with a full stop, none of an area.
+    pub without_action: String,
     /// Only this actor or subject.
     pub who: String,
     /// Only this request.
@@ -34,11 +36,12 @@ pub struct Query {
 
 impl Query {
     fn wants(&self, record: &Record) -> bool {
-        let Self { from_us, to_us, action, who, request_id, result, .. } = self;
-        let area = action.ends_with('.') && record.action.starts_with(action.as_str());
+        let Self { from_us, to_us, action, without_action, who, request_id, result, .. } = self;
+        let is = |wanted: &str| record.action == wanted || (wanted.ends_with('.') && record.action.starts_with(wanted));
         record.at_us >= *from_us
             && (*to_us == 0 || record.at_us < *to_us)
-            && (action.is_empty() || area || record.action == *action)
+            && (action.is_empty() || is(action))
+            && !is(without_action)
             && (who.is_empty() || record.actor == *who || record.subject == *who)
             && (request_id.is_empty() || record.request_id == *request_id)
             && (result.is_empty() || record.result == *result)
@@ -88,6 +91,17 @@ impl Lines {
     #[must_use]
     pub fn from(directory: &Path, next: u64) -> Self {
         Self { directory: directory.to_owned(), next: next.max(1), open: None }
+    }
+
+    /// Number of the next line.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next
+    }
+
+    /// Goes on from this number.
+    pub fn skip_to(&mut self, next: u64) {
+        (self.next, self.open) = (next.max(1), None);
     }
 
     /// The next lines, at most so many; none if there are no more yet. Blocks.

@@ -140,7 +140,7 @@ impl Record {
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    pub(super) fn read(line: &str) -> Result<Self, &'static str> {
+    pub fn read(line: &str) -> Result<Self, &'static str> {
         let tail = HASH_FIELD.len() + HASH_DIGITS + "\"}".len();
         let hashed = line.len().checked_sub(tail).and_then(|end| line.get(..end)).ok_or("the line is too short")?;
         let record: Self = serde_json::from_str(line).map_err(|_| "the line is not a record")?;

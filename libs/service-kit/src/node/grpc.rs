@@ -11,18 +11,19 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 use tower::Layer;
 use wire::pb::admin::v1::node_activity_service_server::NodeActivityServiceServer;
+use wire::pb::admin::v1::node_audit_service_server::NodeAuditServiceServer;
 use wire::pb::admin::v1::node_config_service_server::NodeConfigServiceServer;
 use wire::pb::admin::v1::node_database_service_server::NodeDatabaseServiceServer;
 use wire::pb::admin::v1::node_memory_service_server::NodeMemoryServiceServer;
 use wire::pb::admin::v1::node_service_server::NodeServiceServer;
 use wire::transport::{InProcessListener, PEER_MESSAGE_LIMIT, REQUEST_LIMIT, server_settings};
 
-use super::NodeError;
 use super::config_service::ConfigAnswers;
 use super::database_service::NodeDatabase;
 use super::node_activity::NodeActivity;
 use super::node_memory::NodeMemory;
 use super::node_service::NodeAnswers;
+use super::{NodeAudit, NodeError};
 use crate::config::acts;
 use crate::metrics::Exporter;
 use crate::request_id::RequestIdLayer;
@@ -54,6 +55,7 @@ pub(super) fn routes(
         .add_service(health)
         .add_service(reflection().build_v1().map_err(NodeError::Reflection)?)
         .add_service(reflection().build_v1alpha().map_err(NodeError::Reflection)?)
+        .add_service(NodeAuditServiceServer::new(NodeAudit::new(context)).max_decoding_message_size(REQUEST_LIMIT))
         .add_service(NodeServiceServer::new(NodeAnswers(context.clone())).max_decoding_message_size(REQUEST_LIMIT))
         .add_service(
             NodeDatabaseServiceServer::new(NodeDatabase::new(context.clone())).max_decoding_message_size(REQUEST_LIMIT),

@@ -13,7 +13,7 @@ use wire::transport::InProcessListener;
 
 use super::{Node, NodeError, admin, grpc, grpc_health};
 use crate::metrics::{self, Exporter, UPKEEP_INTERVAL};
-use crate::{Service, Shutdown};
+use crate::{Service, Shutdown, audit};
 
 /// How long an abandoned service may take to notice that it was.
 const ABANDON_GRACE: Duration = Duration::from_millis(500);
@@ -60,8 +60,10 @@ pub(super) async fn run(
     }
     let follow = grpc_health::follow(context.components.clone(), reporter.clone(), close.clone());
     let memory = context.memory.clone().watch(context.components.clone());
-    let _background = [tokio::spawn(upkeep(options.exporter)), tokio::spawn(follow), tokio::spawn(memory)]
-        .map(AbortOnDropHandle::new);
+    let conditions = audit::conditions::record(context.audit.clone(), context.components.clone());
+    let _background =
+        [tokio::spawn(upkeep(options.exporter)), tokio::spawn(follow), tokio::spawn(memory), tokio::spawn(conditions)]
+            .map(AbortOnDropHandle::new);
     tracing::info!(node = context.name, grpc = %listen.grpc, admin = %listen.admin, metrics = %listen.metrics, "listening");
     let running: Vec<Running> = services.into_iter().map(|service| start(service, &ends)).collect();
 

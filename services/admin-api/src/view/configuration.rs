@@ -6,7 +6,7 @@ use serde_json::Value;
 use wire::pb::admin::v1 as pb;
 
 use super::{AnswerView, given};
-use crate::view::time::rfc3339;
+use crate::view::rfc3339;
 
 /// Configuration of every instance.
 #[derive(Clone, Debug, PartialEq, Serialize)]

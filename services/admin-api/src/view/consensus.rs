@@ -12,7 +12,7 @@ use serde::Serialize;
 use wire::pb::consensus::v1 as pb;
 
 use super::given;
-use super::time::rfc3339;
+use super::rfc3339;
 use crate::targets::Asked;
 use parts::newest;
 pub use parts::{CoordinatorView, EndpointView, PolicyView, ShardView, StandbyView, StoreView};

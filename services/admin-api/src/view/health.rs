@@ -6,7 +6,7 @@ use serde::Serialize;
 use service_kit::{Condition, NodeContext};
 use wire::pb::admin::v1 as pb;
 
-use super::time::rfc3339;
+use super::rfc3339;
 use super::{AnswerView, given};
 use crate::verdict::{condition_of, judge};
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use wire::pb::admin::v1 as pb;
 
-use super::time::rfc3339;
+use super::rfc3339;
 use super::{AnswerView, given};
 
 /// What to do to see allocation sites.

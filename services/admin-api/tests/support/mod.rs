@@ -61,9 +61,9 @@ pub(crate) fn channel(at: SocketAddr) -> Channel {
 /// An admin service that asks these instances and this coordinator, and waits 800 ms for each.
 pub(crate) async fn admin(own: NodeContext, nodes: Vec<(&str, Channel)>, consensus: Channel) -> Served {
     let nodes = nodes.into_iter().map(|(name, channel)| (name.to_owned(), channel)).collect();
-    let config = Config { timeout: HumanDuration::from_millis(800) };
+    let config = Config { timeout: HumanDuration::from_millis(800), ..Config::default() };
     let consensus = vec![("consensus".to_owned(), consensus)];
-    let service = build(config, Deps { nodes, consensus, engines: vec![] }, &own).await.expect("built");
+    let service = build(config, Deps::new(nodes, consensus), &own).await.expect("built");
     serve(own, vec![Box::new(service)]).await
 }
 
@@ -71,8 +71,8 @@ pub(crate) async fn admin(own: NodeContext, nodes: Vec<(&str, Channel)>, consens
 pub(crate) async fn admin_of(coordinators: Vec<(&str, Channel)>) -> Served {
     let own = context("door", "admin-api");
     let consensus = coordinators.into_iter().map(|(name, channel)| (name.to_owned(), channel)).collect();
-    let config = Config { timeout: HumanDuration::from_millis(800) };
-    let service = build(config, Deps { nodes: vec![], consensus, engines: vec![] }, &own).await.expect("built");
+    let config = Config { timeout: HumanDuration::from_millis(800), ..Config::default() };
+    let service = build(config, Deps::new(vec![], consensus), &own).await.expect("built");
     serve(own, vec![Box::new(service)]).await
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prost::Message;
+use service_kit::Caller;
+use service_kit::audit::{Act, Outcome};
 use wire::pb::consensus::v1 as pb;
 use wire::status::{ApiError, ErrorCode};
 
@@ -32,6 +34,9 @@ pub(crate) struct Audit<'a> {
     /// What it is done to.
     pub(crate) subject: String,
     pub(crate) order: &'a pb::Order,
+    /// The same as `operation`, as it stands in the audit log.
+    pub(crate) action: &'static str,
+    pub(crate) caller: Caller,
 }
 
 /// Checks by whom and why.
@@ -114,14 +119,14 @@ impl Coordinator {
     ) -> Result<A, ApiError> {
         let before = self.summary();
         let result = work.await;
-        let (after, outcome) =
-            (self.summary(), result.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned()));
-        let Audit { operation, subject, order } = audit;
-        let pb::Order { request_id, actor, reason, dry_run: _ } = order;
-        tracing::info!(
-            target: "audit",
-            operation, subject, actor, reason, request_id, before, after, result = outcome, "operator order"
-        );
+        let Audit { operation, subject, order, action, caller } = audit;
+        self.audit.record(Act {
+            target: subject.clone(),
+            before: before.into(),
+            after: self.summary().into(),
+            result: Outcome::of(&result),
+            ..Act::ordered(action, caller.clone(), order)
+        });
         self.metrics.order(operation, result.is_ok());
         result
     }

@@ -4,6 +4,7 @@
 //! history is a projection of the journal: it can be slow, away or lost without an acknowledgement noticing.
 
 mod archive;
+mod audit_copy;
 mod codes;
 mod compare;
 mod export;
@@ -18,6 +19,7 @@ mod store;
 mod values;
 
 pub(crate) use archive::Row;
+pub use audit_copy::AuditCopies;
 pub(crate) use compare::{compare, difference};
 pub(crate) use export::{Export, Pass};
 pub use page::PageToken;

@@ -343,6 +343,45 @@ impl PostgresReader {
     }
 }
 
+/// Copies of audit logs, beside the history.
+impl PostgresReader {
+    pub(super) async fn audit_copied(&self, node: &str, log: &str) -> Result<u64, HistoryError> {
+        let sql = "SELECT COALESCE(MAX(seq), 0) FROM audit WHERE node = $1 AND log = $2";
+        let rows = self.audit(sql, &[&node, &log]).await?;
+        let last: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(|error| damaged(&error))?;
+        Ok(last.cast_unsigned())
+    }
+
+    pub(super) async fn copy_audit(&self, node: &str, log: &str, lines: &[String]) -> Result<u64, HistoryError> {
+        // One statement, and so all of them or none.
+        let sql = "INSERT INTO audit (node, log, seq, at_us, action, actor, result, hash, line) \
+                   SELECT $1, $2, (line::json->>'seq')::bigint, (line::json->>'at_us')::bigint, \
+                   line::json->>'action', line::json->>'actor', line::json->>'result', line::json->>'hash', line \
+                   FROM unnest($3::text[]) AS line ON CONFLICT (node, log, seq) DO NOTHING";
+        self.audit(sql, &[&node, &log, &lines]).await?;
+        self.audit_copied(node, log).await
+    }
+
+    async fn audit(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, HistoryError> {
+        let client = self.pool.get().await?;
+        let limit = self.pool.query_timeout();
+        let answer = tokio::time::timeout(limit, async {
+            let prepared = client.prepare_cached(sql).await?;
+            client.query(&prepared, values).await
+        });
+        let result = match answer.await {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(_) => {
+                // The answer may still come: nobody may get this connection.
+                client.give_up();
+                Err(HistoryError::Unavailable(format!("the database took longer than {limit:?}")))
+            }
+        };
+        result.inspect_err(|error| self.pool.gauge().failed(&error.to_string()))
+    }
+}
+
 impl Value {
     fn postgres_type(&self) -> Type {
         match self {

@@ -288,6 +288,32 @@ impl HistoryReader {
         rows!(self, &query::cursors(), read_cursor)
     }
 
+    /// How far the copy of an audit log goes; 0 if there is none.
+    ///
+    /// # Errors
+    /// [`HistoryError::Configuration`] where there is no server; otherwise what the database said.
+    pub(super) async fn audit_copied(&self, node: &str, log: &str) -> Result<u64, HistoryError> {
+        self.server()?.audit_copied(node, log).await
+    }
+
+    /// Adds lines to the copy of an audit log, those that are there already once; returns how far it goes then.
+    ///
+    /// # Errors
+    /// As [`Self::audit_copied`].
+    pub(super) async fn copy_audit(&self, node: &str, log: &str, lines: &[String]) -> Result<u64, HistoryError> {
+        self.server()?.copy_audit(node, log, lines).await
+    }
+
+    fn server(&self) -> Result<&PostgresReader, HistoryError> {
+        match &self.0 {
+            Inner::Postgres(reader) => Ok(reader),
+            Inner::Sqlite(_) => Err(HistoryError::Configuration(
+                "copies of audit logs need a database server: set persistence_gateway.history.database = \"postgres\""
+                    .to_owned(),
+            )),
+        }
+    }
+
     /// Orders, newest first.
     ///
     /// # Errors

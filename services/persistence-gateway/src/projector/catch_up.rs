@@ -9,6 +9,7 @@ use journal_core::{ChainHash, Entry};
 use journal_store::{LogReader, SnapshotStore, StoreError};
 use types::{LogId, Seq, ShardId};
 
+use super::acts::Acts;
 use super::replica::{Replica, cursor};
 use super::{ProjectError, ReplicaError};
 use crate::blocking;
@@ -31,6 +32,7 @@ pub(super) struct CatchUp {
     pub(super) writer: HistoryWriter,
     pub(super) limits: HistoryConfig,
     pub(super) metrics: ProjectionMetrics,
+    pub(super) acts: Acts,
     /// The state after the last applied entry; none before the first contact with the database.
     pub(super) replica: Option<Replica>,
     /// How far the history is, as last heard; none when that is not known.
@@ -205,6 +207,7 @@ impl CatchUp {
 
     /// Writes what was applied.
     async fn write(&mut self, from: Cursor, to: Cursor) -> Result<Projected, ProjectError> {
+        self.acts.note(&from, &to, &self.rows);
         let started = Instant::now();
         // Whatever comes of it, the cursor is not what it was.
         self.cursor = None;

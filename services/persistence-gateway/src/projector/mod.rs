@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: anything the leader could wait for.
 
+mod acts;
 mod catch_up;
 mod ledger;
 mod replica;

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use service_kit::Component;
+use service_kit::audit::Audit;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use types::Seq;
 
+use super::acts::Acts;
 use super::catch_up::{CatchUp, Progress};
 use super::snapshots::Snapshots;
 use super::{ProjectError, Standstill};
@@ -41,6 +43,8 @@ pub struct ProjectorOptions {
     pub writer: HistoryWriter,
     /// Told how the history does.
     pub component: Component,
+    /// Told of changes of orders.
+    pub audit: Audit,
 }
 
 /// A running projector.
@@ -112,7 +116,7 @@ struct Work {
 
 impl Work {
     fn new(options: ProjectorOptions, standstill: Standstill, memory: Arc<AtomicU64>) -> Self {
-        let ProjectorOptions { config, journal, writer, component } = options;
+        let ProjectorOptions { config, journal, writer, component, audit } = options;
         let state = CatchUp {
             shard: journal.shard(),
             log_id: journal.log_id(),
@@ -121,6 +125,7 @@ impl Work {
             writer,
             limits: config.history.clone(),
             metrics: ProjectionMetrics::new(journal.shard()),
+            acts: Acts::new(audit, journal.shard()),
             replica: None,
             cursor: None,
             projected: Seq(0),

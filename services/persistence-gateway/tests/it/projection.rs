@@ -272,6 +272,7 @@ async fn two_projectors_of_one_history_write_each_entry_once() {
                     journal: spawned.handle.clone(),
                     writer: HistoryWriter::new(&config, dir.path(), gauge).unwrap(),
                     component: components.register(name),
+                    audit: service_kit::audit::Audit::none(),
                 })
                 .unwrap(),
             );

@@ -57,6 +57,7 @@ fn projector(directory: &std::path::Path, log: &[Entry]) -> CatchUp {
         writer: HistoryWriter::new(&config, directory, gauge).unwrap(),
         limits: config.history,
         metrics: ProjectionMetrics::new(SHARD),
+        acts: Acts::new(service_kit::audit::Audit::none(), SHARD),
         replica: None,
         cursor: None,
         projected: Seq(0),

@@ -1,0 +1,51 @@
+//! `GET /admin/incident?from=…&to=…&format=markdown`. Absent: what stands in the report.
+
+use axum::extract::{RawQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use service_kit::clock;
+use service_kit::http::Problem;
+use wire::pb::admin::v1 as pb;
+use wire::status::ApiError;
+
+use super::Incidents;
+use crate::view::incident::IncidentView;
+
+pub(crate) fn router(incidents: Incidents) -> Router {
+    Router::new().route("/admin/incident", get(report)).with_state(incidents)
+}
+
+async fn report(State(incidents): State<Incidents>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let mut request = pb::GetIncidentReportRequest::default();
+    let mut markdown = false;
+    for pair in query.as_deref().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let time = || {
+            let us = clock::parse_rfc3339(&value.replace("%3A", ":").replace("%3a", ":"));
+            us.ok_or_else(|| Problem::bad_request(name, "must be a time like 2026-01-31T12:00:00Z"))
+        };
+        match (name, value) {
+            ("from", _) => request.from_us = time()?,
+            ("to", _) => request.to_us = time()?,
+            ("format", "markdown") => markdown = true,
+            ("format", "json") => markdown = false,
+            ("format", _) => return Err(Problem::bad_request(name, "must be json or markdown")),
+            (other, _) => return Err(Problem::bad_request(other, "there is no such parameter here")),
+        }
+    }
+    let report = incidents.report(&request).await.map_err(|status| {
+        let ApiError { message, field, .. } = ApiError::from_status(&status);
+        // The parameters are called as the fields, without the unit.
+        let field = field.unwrap_or_default();
+        Problem::bad_request(field.trim_end_matches("_us"), message)
+    })?;
+    let view = IncidentView::from(report);
+    let fresh = (header::CACHE_CONTROL, "no-store");
+    Ok(if markdown {
+        ([fresh, (header::CONTENT_TYPE, "text/markdown; charset=utf-8")], view.to_markdown()).into_response()
+    } else {
+        ([fresh], Json(view)).into_response()
+    })
+}
