@@ -12,6 +12,7 @@ const PROTOS: &[&str] = &[
     "hivemind/admin/v1/activity.proto",
     "hivemind/admin/v1/admin.proto",
     "hivemind/admin/v1/backup.proto",
+    "hivemind/admin/v1/keys.proto",
     "hivemind/admin/v1/config.proto",
     "hivemind/admin/v1/pools.proto",
     "hivemind/admin/v1/trading.proto",

@@ -38,6 +38,7 @@ mod database_http;
 mod gather;
 mod grpc;
 mod http;
+mod keys;
 mod memory;
 mod metrics;
 mod orders;

@@ -16,6 +16,8 @@ pub(crate) enum Question {
     Profiling,
     /// A question or an order about the configuration.
     Config,
+    /// Which keys are in force, or an order to revoke one.
+    Keys,
 }
 
 impl Question {
@@ -28,6 +30,7 @@ impl Question {
         Self::Database,
         Self::Profiling,
         Self::Config,
+        Self::Keys,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -40,6 +43,7 @@ impl Question {
             Self::Database => "database",
             Self::Profiling => "profiling",
             Self::Config => "config",
+            Self::Keys => "keys",
         }
     }
 }

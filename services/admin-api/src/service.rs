@@ -12,6 +12,7 @@ use wire::pb::admin::v1::activity_service_server::ActivityServiceServer;
 use wire::pb::admin::v1::admin_service_server::AdminServiceServer;
 use wire::pb::admin::v1::config_service_server::ConfigServiceServer;
 use wire::pb::admin::v1::database_service_server::DatabaseServiceServer;
+use wire::pb::admin::v1::key_service_server::KeyServiceServer;
 use wire::pb::admin::v1::memory_service_server::MemoryServiceServer;
 use wire::pb::admin::v1::trading_service_server::TradingServiceServer;
 use wire::transport::{Channel, PEER_MESSAGE_LIMIT, REQUEST_LIMIT};
@@ -22,6 +23,7 @@ use crate::configuration::Configuration;
 use crate::database::DatabaseOrders;
 use crate::gather::Gather;
 use crate::grpc::Answers;
+use crate::keys::KeyOrders;
 use crate::memory::MemoryAnswers;
 use crate::trading::Trading;
 use crate::ways::Ways;
@@ -78,6 +80,7 @@ pub async fn build(config: impl Into<Live<Config>>, deps: Deps, context: &NodeCo
     component.serves(<ActivityServiceServer<Activities> as NamedService>::NAME);
     component.serves(<TradingServiceServer<Trading> as NamedService>::NAME);
     component.serves(<MemoryServiceServer<MemoryAnswers> as NamedService>::NAME);
+    component.serves(<KeyServiceServer<KeyOrders> as NamedService>::NAME);
     let coordinators = deps.consensus.iter().map(|(_, channel)| channel.clone()).collect();
     let gather = Arc::new(Gather::new(context.clone(), deps.nodes, deps.consensus, config.timeout.0));
     let engines = Ways::to_engines(deps.engines);
@@ -114,6 +117,8 @@ impl Service for AdminApi {
         let configuration = Configuration(Arc::clone(&self.gather));
         let limit = TEXT_MAX + REQUEST_LIMIT;
         routes.add_service(ConfigServiceServer::new(configuration).max_decoding_message_size(limit));
+        let keys = KeyOrders::new(Arc::clone(&self.gather));
+        routes.add_service(KeyServiceServer::new(keys).max_decoding_message_size(REQUEST_LIMIT));
     }
 
     fn http(&self) -> Option<axum::Router> {

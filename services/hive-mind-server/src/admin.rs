@@ -12,6 +12,7 @@ mod config;
 mod consensus;
 mod database;
 mod doctor;
+mod keys;
 mod memory;
 mod ordered;
 mod picture;
@@ -82,6 +83,9 @@ enum AdminCommand {
     /// Memory of every instance: how much, whose, and where it was allocated.
     #[command(subcommand)]
     Memory(memory::MemoryCommand),
+    /// API keys: which are in force, and how one is replaced or taken away.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
 }
 
 /// Runs a command and prints its result.
@@ -106,5 +110,6 @@ pub(crate) async fn run(AdminArguments { asked, command }: AdminArguments) -> Re
         }
         AdminCommand::Backup(command) => backup::run(command, &asked).await,
         AdminCommand::Memory(command) => memory::run(command, &asked).await,
+        AdminCommand::Keys(command) => keys::run(command, &asked).await,
     }
 }
