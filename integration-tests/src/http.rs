@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use wire::api_key::ApiKey;
 
 /// An answer.
 #[derive(Debug)]
@@ -26,16 +27,25 @@ pub async fn get(address: &str, path: &str) -> Result<Answer> {
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub async fn request(address: &str, method: &str, path: &str) -> Result<Answer> {
-    send(address, method, path, "Content-Length: 0\r\n\r\n").await
+    request_with(address, method, path, "").await
 }
 
-/// Sends `POST path` with a JSON document.
+/// Sends a request without a body. `headers` are whole lines.
 ///
 /// # Errors
 /// When nobody answers, or not in HTTP.
-pub async fn post(address: &str, path: &str, document: &serde_json::Value) -> Result<Answer> {
+pub async fn request_with(address: &str, method: &str, path: &str, headers: &str) -> Result<Answer> {
+    send(address, method, path, &format!("{headers}Content-Length: 0\r\n\r\n")).await
+}
+
+/// Sends `POST path` with a JSON document and, if given, an API key.
+///
+/// # Errors
+/// When nobody answers, or not in HTTP.
+pub async fn post(address: &str, path: &str, key: Option<&ApiKey>, document: &serde_json::Value) -> Result<Answer> {
     let body = document.to_string();
-    let rest = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let key = key.map(|key| format!("Authorization: Bearer {}\r\n", key.reveal())).unwrap_or_default();
+    let rest = format!("{key}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     send(address, "POST", path, &rest).await
 }
 

@@ -13,6 +13,7 @@ pub mod load;
 pub mod node;
 pub mod ports;
 pub mod proxy;
+pub mod raw;
 pub mod record;
 pub mod requests;
 pub mod scribe;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use service_kit::auth::local;
+use wire::api_key::{ApiKey, Credentials};
 use wire::transport::{Address, Channel, ClientOptions, connect};
 
 use crate::ports;
@@ -51,7 +53,14 @@ pub fn server_binary() -> Result<PathBuf> {
 /// A channel to a node that listens at `address`, now or later.
 #[must_use]
 pub fn channel(address: &str) -> Channel {
-    connect(&Address::Tcp(format!("http://{address}")), &ClientOptions::default())
+    channel_with(address, None)
+}
+
+/// The same with an API key.
+#[must_use]
+pub fn channel_with(address: &str, key: Option<&ApiKey>) -> Channel {
+    let options = ClientOptions { credentials: Credentials::new(key), ..ClientOptions::default() };
+    connect(&Address::Tcp(format!("http://{address}")), &options)
 }
 
 impl Node {
@@ -74,6 +83,21 @@ impl Node {
         let address = || ports::take().map(|port| format!("127.0.0.1:{port}"));
         let (grpc, admin, metrics) = (address()?, address()?, address()?);
         Self::launch_at(directory, roles, configuration, [&grpc, &admin, &metrics]).await
+    }
+
+    /// The same on all addresses of the machine; those of loopback are told.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_anywhere(directory: &Path, roles: &str, configuration: &str) -> Result<Self> {
+        let address = || ports::take().map(|port| format!("0.0.0.0:{port}"));
+        let (grpc, admin, metrics) = (address()?, address()?, address()?);
+        let mut node = Self::launch_at(directory, roles, configuration, [&grpc, &admin, &metrics]).await?;
+        for address in [&mut node.grpc, &mut node.admin, &mut node.metrics] {
+            *address = address.replace("0.0.0.0", "127.0.0.1");
+        }
+        node.ready().await?;
+        Ok(node)
     }
 
     /// SIGKILL, and a new process in its place: same directory, same ports. Waits until it is ready.
@@ -156,10 +180,26 @@ impl Node {
         }
     }
 
-    /// A channel to its gRPC services.
+    /// A channel to its gRPC services, with the key of whoever may read its directory.
     #[must_use]
     pub fn channel(&self) -> Channel {
-        channel(&self.grpc)
+        channel_with(&self.grpc, local::read(&self.data()).ok().as_ref())
+    }
+
+    /// The key of whoever may read its directory.
+    ///
+    /// # Errors
+    /// When it has written none.
+    pub fn key(&self) -> Result<ApiKey> {
+        local::read(&self.data()).context("the node's local.key")
+    }
+
+    /// The line of a request over HTTP that shows this key.
+    ///
+    /// # Errors
+    /// As [`Self::key`].
+    pub fn key_header(&self) -> Result<String> {
+        Ok(format!("Authorization: Bearer {}\r\n", self.key()?.reveal()))
     }
 
     /// Its data directory.

@@ -13,6 +13,7 @@ const PROTOS: &[&str] = &[
     "hivemind/admin/v1/admin.proto",
     "hivemind/admin/v1/audit.proto",
     "hivemind/admin/v1/backup.proto",
+    "hivemind/admin/v1/keys.proto",
     "hivemind/admin/v1/config.proto",
     "hivemind/admin/v1/memory.proto",
     "hivemind/admin/v1/notifications.proto",

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
+use service_kit::auth::local;
 use wire::transport::Channel;
 
 use crate::node::Node;
@@ -53,7 +54,8 @@ impl Member {
     /// A channel to it, which connects again after each of its deaths.
     #[must_use]
     pub fn channel(&self) -> Channel {
-        crate::node::channel(self.grpc())
+        let key = local::read(&self.directory.join("data")).ok();
+        crate::node::channel_with(self.grpc(), key.as_ref())
     }
 
     /// The running process.

@@ -111,7 +111,7 @@ async fn r67_a_changed_file_is_loaded_and_a_broken_one_changes_nothing() -> Resu
     assert!(node.log().contains("config_reload_failed"), "it is logged");
     let health = http::get(&node.admin, "/health").await?;
     assert!(health.status == 200 && health.body.contains("the configuration cannot be used"), "{health:?}");
-    let reloaded = http::request(&node.admin, "POST", "/admin/config/reload").await?;
+    let reloaded = http::request_with(&node.admin, "POST", "/admin/config/reload", &node.key_header()?).await?;
     assert!(reloaded.status == 422 && reloaded.body.contains("production.toml:2:27"), "{reloaded:?}");
 
     mounted.put("3", "[log]\nlevel = \"warn\"\n")?;
@@ -155,7 +155,7 @@ async fn r67_it_is_loaded_on_a_signal_on_a_call_and_on_a_command() -> Result<()>
     let quieter: Vec<&str> = audited.lines().filter(|line| line.contains("quieter")).collect();
     assert!(quieter.len() == 1 && quieter[0].contains("config.reload"), "recorded once: {quieter:?}");
     assert!(!audited.contains("a look"), "a dry run is no act");
-    let called = http::request(&node.admin, "POST", "/admin/config/reload").await?;
+    let called = http::request_with(&node.admin, "POST", "/admin/config/reload", &node.key_header()?).await?;
     assert!(called.status == 200 && called.body.contains("\"unchanged\""), "{called:?}");
     assert_eq!(http::get(&node.admin, "/admin/config/reload").await?.status, 405);
     assert!(node.terminate().await?.success());

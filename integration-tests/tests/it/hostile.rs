@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use integration_tests::node::Node;
+use integration_tests::raw::Raw;
 use integration_tests::record::send;
 use integration_tests::requests::Requests;
 use rand::{Rng, RngCore};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request};
 use wire::pb::marketdata::v1::GetStateDigestRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::status::{ApiError, ErrorCode};
@@ -40,40 +40,6 @@ const METHODS: [&str; 12] = [
     "/hivemind.history.v1.HistoryService/ListTrades",
     "/hivemind.journal.v1.JournalService/Fence",
 ];
-
-/// Sends bytes as they are.
-#[derive(Clone, Copy, Debug, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-    fn decode(&mut self, input: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(input.copy_to_bytes(input.remaining())))
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_hostile_requests_change_nothing() -> Result<()> {

@@ -12,6 +12,8 @@ mod failover;
 mod forgotten;
 mod forwarding;
 mod hostile;
+mod hostile_http;
+mod keys;
 mod limits;
 mod memory;
 mod memory_only;
@@ -20,6 +22,7 @@ mod operator;
 mod outages;
 mod pools;
 mod replica;
+mod tls;
 mod tools;
 
 /// Configuration of a node as the tests want it: quiet, its history in SQLite.

@@ -88,7 +88,9 @@ async fn r57_trading_is_halted_resumed_and_killed() -> Result<()> {
     let killed = document(&order(&["kill-switch", "BTC-USD", "--confirm=BTC-USD", "--reason", "runaway"])?)?;
     assert_eq!(killed["changes"][0]["resting_orders"], 2, "{killed}");
     assert_eq!(market(&node).await?, ("halted".to_owned(), 0));
-    let resumed = http::post(&node.admin, "/admin/trading/resume", &json!({"all": true, "reason": "over"})).await?;
+    let resumed =
+        http::post(&node.admin, "/admin/trading/resume", Some(&node.key()?), &json!({"all": true, "reason": "over"}))
+            .await?;
     assert_eq!(resumed.status, 200, "{}", resumed.body);
     assert_eq!(market(&node).await?, ("continuous".to_owned(), 0));
     assert!(node.log().contains("trading.kill_switch"), "it is on the record");
@@ -159,7 +161,8 @@ async fn r47_r48_acts_are_posts_and_wrong_ones_are_told_why() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
     assert_eq!(http::get(&node.admin, "/admin/trading/halt").await?.status, 405);
-    let plain = http::request(&node.admin, "POST", "/admin/trading/halt").await?;
+    assert_eq!(http::request(&node.admin, "POST", "/admin/trading/halt").await?.status, 401, "without a key");
+    let plain = http::request_with(&node.admin, "POST", "/admin/trading/halt", &node.key_header()?).await?;
     assert!(plain.status == 400 && plain.body.contains("content-type"), "{plain:?}");
     for (path, body, status, field) in [
         ("/admin/trading/halt", json!({}), 400, "symbols"),
@@ -171,7 +174,7 @@ async fn r47_r48_acts_are_posts_and_wrong_ones_are_told_why() -> Result<()> {
         ("/admin/consensus/drain", json!({}), 400, "engine"),
         ("/admin/consensus/pause", json!({"dry_run": true}), 200, ""),
     ] {
-        let answer = http::post(&node.admin, path, &body).await?;
+        let answer = http::post(&node.admin, path, Some(&node.key()?), &body).await?;
         assert_eq!(answer.status, status, "{path} {body}: {}", answer.body);
         let told: Value = serde_json::from_str(&answer.body)?;
         assert_eq!(told["field"].as_str().unwrap_or_default(), field, "{path} {body}: {told}");

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wire::pb::admin::v1::{ComponentStatus, NodeHealth};
+use wire::transport::ClientOptions;
 
 use crate::audit::Audit;
+use crate::auth::Auth;
 use crate::config::ConfigDoor;
 use crate::telemetry::LogLevel;
+use crate::tls::Tls;
 use crate::{Components, MemoryAccounts, Pools};
 
 /// What all services of a process share. Clones share their registries.
@@ -25,6 +28,12 @@ pub struct NodeContext {
     pub version: &'static str,
     /// When the process was started.
     pub started: Instant,
+    /// Who may do what here.
+    pub auth: Auth,
+    /// Certificates, if there are any.
+    pub tls: Option<Tls>,
+    /// How this process connects to others of the cluster.
+    pub to_peers: ClientOptions,
     /// Conditions of the components.
     pub components: Components,
     /// Database connection pools.
@@ -40,7 +49,7 @@ pub struct NodeContext {
 }
 
 impl NodeContext {
-    /// A context with empty registries, for an instance that starts now.
+    /// A context with empty registries, for an instance that starts now. Its doors trust whoever is on this machine.
     pub fn new(name: impl Into<String>, roles: Vec<String>, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
@@ -48,6 +57,9 @@ impl NodeContext {
             data_dir: data_dir.into(),
             version: env!("CARGO_PKG_VERSION"),
             started: Instant::now(),
+            auth: Auth::trusting(),
+            tls: None,
+            to_peers: ClientOptions::to_a_peer(),
             components: Components::new(),
             pools: Pools::default(),
             memory: MemoryAccounts::default(),

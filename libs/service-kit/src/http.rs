@@ -2,7 +2,8 @@
 //! services.
 //!
 //! An error is `{"error": "<word>", "message": "<for people>"}`, with `"field"` if a field of the request is at
-//! fault. Words: `not_found`, `method_not_allowed`, `bad_request`, and for what a gRPC call would have answered with an
+//! fault. Words: `not_found`, `method_not_allowed`, `bad_request`, `unauthenticated`,
+//! `forbidden`, `too_many_requests`, and for what a gRPC call would have answered with an
 //! error those of [`wire::status::ErrorCode`].
 
 use axum::Json;
@@ -28,6 +29,21 @@ impl Problem {
     pub fn bad_request(field: impl Into<String>, message: impl Into<String>) -> Self {
         let field = Some(field.into());
         Self { status: StatusCode::BAD_REQUEST, error: "bad_request", message: message.into(), field }
+    }
+
+    /// 401: the caller is not known.
+    pub(crate) fn unauthenticated(message: String) -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, error: "unauthenticated", message, field: None }
+    }
+
+    /// 403: the caller may not do this.
+    pub(crate) fn forbidden(message: String) -> Self {
+        Self { status: StatusCode::FORBIDDEN, error: "forbidden", message, field: None }
+    }
+
+    /// 429: the caller sends too much.
+    pub(crate) fn too_many_requests(message: String) -> Self {
+        Self { status: StatusCode::TOO_MANY_REQUESTS, error: "too_many_requests", message, field: None }
     }
 
     /// 404: there is nothing here.

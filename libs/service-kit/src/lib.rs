@@ -26,6 +26,7 @@ mod service;
 mod shutdown;
 mod side_thread;
 pub mod telemetry;
+pub mod tls;
 
 /// For the implementations of [`Service`].
 pub use async_trait::async_trait;

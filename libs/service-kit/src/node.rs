@@ -1,7 +1,7 @@
 //! A process and its three doors: gRPC, admin HTTP, metrics. Binds all sockets before anything starts, serves the
 //! services it is given, and stops them in order.
 //!
-//! Only loopback addresses are accepted: nothing listens unauthenticated outside the machine. The gRPC routes are
+//! Addresses outside the machine are accepted only with keys and encryption (see [`crate::auth`]). The gRPC routes are
 //! also served on the in-process listener, so that roles of one process meet as roles of four do.
 //!
 //! Services are given in the order of dependence: what others call comes first. They are drained from the last to the
@@ -14,11 +14,13 @@ mod config_service;
 pub(crate) mod database_service;
 mod grpc;
 mod grpc_health;
+mod key_service;
 mod lifecycle;
 mod node_activity;
 mod node_audit;
 mod node_memory;
 mod node_service;
+mod socket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ use tokio::net::TcpListener;
 use wire::transport::InProcessListener;
 
 pub use database_service::NodeDatabase;
+pub use key_service::NodeKeys;
 pub use node_audit::NodeAudit;
 
 use crate::metrics::Exporter;
@@ -106,8 +109,8 @@ pub struct Node {
 pub enum NodeError {
     /// An address outside the machine.
     #[error(
-        "refusing to listen on {address} for {door}: without authentication only loopback addresses are allowed, use \
-         127.0.0.1 or [::1]"
+        "refusing to listen on {address} for {door}: without API keys and TLS only loopback addresses are allowed; use \
+         127.0.0.1 or [::1], or set security.keys_dir and security.tls"
     )]
     NotLoopback {
         /// Which door.
@@ -186,7 +189,7 @@ impl Node {
     pub async fn bind(options: NodeOptions) -> Result<Self, NodeError> {
         let wanted = options.listen;
         for (door, address) in [("grpc", wanted.grpc), ("admin", wanted.admin), ("metrics", wanted.metrics)] {
-            if !address.ip().is_loopback() {
+            if !address.ip().is_loopback() && !options.context.auth.may_listen_anywhere() {
                 return Err(NodeError::NotLoopback { door, address });
             }
         }

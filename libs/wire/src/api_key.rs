@@ -19,6 +19,9 @@ const ID_MAX: usize = 32;
 /// The secret, characters: 32 random bytes in hexadecimal.
 pub const SECRET_LENGTH: usize = 64;
 
+/// Id of the key that opens one node to whoever is beside it. To other nodes it means nothing.
+pub const LOCAL_ID: &str = "local-admin";
+
 /// Scheme of the header.
 const SCHEME: &str = "Bearer ";
 
@@ -118,10 +121,16 @@ impl Credentials {
         }
     }
 
-    /// Adds the header, unless the call has one of its own.
+    /// Adds the header, unless the call has one of its own: that of whoever asked this process to ask on. A local key
+    /// does not go on.
     pub(crate) fn show(&self, headers: &mut HeaderMap) {
-        if let Some(shared) = &self.0
-            && let Some(value) = &*shared.load()
+        let Some(shared) = &self.0 else { return };
+        if let Ok(Some(key)) = ApiKey::of_headers(headers)
+            && key.id() == LOCAL_ID
+        {
+            headers.remove(AUTHORIZATION);
+        }
+        if let Some(value) = &*shared.load()
             && !headers.contains_key(AUTHORIZATION)
         {
             headers.insert(AUTHORIZATION, HeaderValue::clone(value));
@@ -185,6 +194,17 @@ mod tests {
         assert_eq!(shown(&credentials), Ok(Some(key.clone())));
         credentials.replace(None);
         assert_eq!(shown(&credentials), Ok(None));
+
+        let mut asked_on = HeaderMap::new();
+        let local: ApiKey = text().replace("night-shift", LOCAL_ID).parse().expect("a key");
+        asked_on.insert(AUTHORIZATION, local.header());
+        Credentials::none().show(&mut asked_on);
+        assert!(asked_on.contains_key(AUTHORIZATION), "tools beside the node show it");
+        Credentials::new(None).show(&mut asked_on);
+        assert!(!asked_on.contains_key(AUTHORIZATION), "a process does not show it to another");
+        asked_on.insert(AUTHORIZATION, key.header());
+        Credentials::new(Some(&local)).show(&mut asked_on);
+        assert_eq!(ApiKey::of_headers(&asked_on), Ok(Some(key.clone())), "who asked is known to whoever is asked on");
 
         let mut headers = HeaderMap::new();
         for (value, expected) in [

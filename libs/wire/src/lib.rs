@@ -5,6 +5,7 @@
 //! Deliberately absent: services (they are in `services/`), names and addresses of instances, authentication, and
 //! the binary layout of the journal (`journal-core`).
 
+pub mod access;
 pub mod api_key;
 pub mod client;
 pub mod codec;

@@ -1,15 +1,17 @@
 //! How connections are set up, the same on both sides: HTTP/2 windows, keepalive, limits; and the way by which the
 //! roles of one process reach each other through the same stubs as over TCP.
 //!
-//! Deliberately absent: TLS (nothing listens outside loopback yet) and name resolution beyond the system's.
+//! Deliberately absent: name resolution beyond the system's.
 
 mod channel;
 mod in_process;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 pub use channel::Channel;
 pub use in_process::{InProcess, InProcessListener, in_process};
+pub use tls::ClientTls;
 
 use std::fmt;
 use std::io;
@@ -65,7 +67,7 @@ pub const PEER_MESSAGE_LIMIT: usize = (16 << 20) + (1 << 20);
 /// Where a service is reached.
 #[derive(Clone)]
 pub enum Address {
-    /// `http://host:port`.
+    /// `http://host:port`, or `https://host:port`.
     Tcp(String),
     /// In this process.
     InProcess(InProcess),
@@ -73,7 +75,7 @@ pub enum Address {
 
 /// Why a text is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{given}\" is no address: write http://host:port")]
+#[error("\"{given}\" is no address: write http://host:port, or https://host:port")]
 pub struct AddressError {
     given: String,
 }
@@ -91,6 +93,8 @@ pub struct ClientOptions {
     pub timeout: Option<Duration>,
     /// What is shown with every call over the network.
     pub credentials: Credentials,
+    /// For `https` addresses.
+    pub tls: Option<ClientTls>,
 }
 
 impl ClientOptions {
@@ -104,6 +108,7 @@ impl ClientOptions {
             keepalive_timeout: Duration::from_secs(2),
             timeout: None,
             credentials: Credentials::none(),
+            tls: None,
         }
     }
 }
@@ -117,6 +122,7 @@ impl Default for ClientOptions {
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             timeout: None,
             credentials: Credentials::none(),
+            tls: None,
         }
     }
 }
@@ -139,12 +145,14 @@ impl fmt::Debug for Address {
 impl FromStr for Address {
     type Err = AddressError;
 
-    /// Reads `http://host:port`, or `host:port` for short.
+    /// Reads `http://host:port`, `https://host:port`, or `host:port` for the first.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || AddressError { given: text.to_owned() };
         let address = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: http::Uri = address.parse().map_err(|_| error())?;
-        let plain = uri.scheme_str() == Some("http") && uri.port_u16().is_some() && matches!(uri.path(), "" | "/");
+        let plain = matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.port_u16().is_some()
+            && matches!(uri.path(), "" | "/");
         let named = uri.host().is_some_and(|host| !host.is_empty());
         if plain && named { Ok(Self::Tcp(address)) } else { Err(error()) }
     }
@@ -156,6 +164,7 @@ impl FromStr for Address {
 #[must_use]
 pub fn connect(address: &Address, options: &ClientOptions) -> Channel {
     match address {
+        Address::Tcp(text) if text.starts_with("https://") => encrypted(text, options),
         Address::Tcp(text) => match Endpoint::from_shared(text.clone()) {
             Ok(endpoint) => Channel::network(apply(endpoint, options).connect_lazy(), options.credentials.clone()),
             Err(_) => unreachable_channel(text, options),
@@ -190,6 +199,20 @@ fn apply(endpoint: Endpoint, options: &ClientOptions) -> Endpoint {
         Some(timeout) => endpoint.timeout(timeout),
         None => endpoint,
     }
+}
+
+/// The connections are encrypted here and not by tonic, so that certificates can be exchanged under way.
+fn encrypted(text: &str, options: &ClientOptions) -> Channel {
+    let Ok(endpoint) = Endpoint::from_shared(text.replacen("https", "http", 1)) else {
+        return unreachable_channel(text, options);
+    };
+    let (tls, limit) = (options.tls.clone(), options.connect_timeout);
+    let connector = service_fn(move |uri: http::Uri| {
+        let (host, port) = (uri.host().unwrap_or_default().to_owned(), uri.port_u16().unwrap_or(443));
+        tls::connect(tls.clone(), host, port, limit)
+    });
+    let channel = apply(endpoint, options).connect_with_connector_lazy(connector);
+    Channel::network(channel, options.credentials.clone())
 }
 
 fn unreachable_channel(text: &str, options: &ClientOptions) -> Channel {

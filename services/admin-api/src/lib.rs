@@ -47,6 +47,7 @@ mod gather;
 mod grpc;
 mod http;
 mod incident;
+mod keys;
 mod memory;
 mod metrics;
 pub mod notifications;

@@ -18,6 +18,8 @@ pub(crate) enum Question {
     Config,
     /// Records of the audit log.
     Audit,
+    /// Which keys are in force, or an order to revoke one.
+    Keys,
 }
 
 impl Question {
@@ -31,6 +33,7 @@ impl Question {
         Self::Profiling,
         Self::Config,
         Self::Audit,
+        Self::Keys,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -44,6 +47,7 @@ impl Question {
             Self::Profiling => "profiling",
             Self::Config => "config",
             Self::Audit => "audit",
+            Self::Keys => "keys",
         }
     }
 }

@@ -14,6 +14,7 @@ use wire::pb::admin::v1::audit_service_server::AuditServiceServer;
 use wire::pb::admin::v1::config_service_server::ConfigServiceServer;
 use wire::pb::admin::v1::database_service_server::DatabaseServiceServer;
 use wire::pb::admin::v1::incident_service_server::IncidentServiceServer;
+use wire::pb::admin::v1::key_service_server::KeyServiceServer;
 use wire::pb::admin::v1::memory_service_server::MemoryServiceServer;
 use wire::pb::admin::v1::notification_service_server::NotificationServiceServer;
 use wire::pb::admin::v1::trading_service_server::TradingServiceServer;
@@ -27,6 +28,7 @@ use crate::database::DatabaseOrders;
 use crate::gather::Gather;
 use crate::grpc::Answers;
 use crate::incident::{self, Incidents};
+use crate::keys::KeyOrders;
 use crate::memory::MemoryAnswers;
 use crate::notifications::{self, Delivery, Notifications, Outbox};
 use crate::trading::Trading;
@@ -106,6 +108,7 @@ pub async fn build(config: impl Into<Live<Config>>, deps: Deps, context: &NodeCo
     component.serves(<ActivityServiceServer<Activities> as NamedService>::NAME);
     component.serves(<TradingServiceServer<Trading> as NamedService>::NAME);
     component.serves(<MemoryServiceServer<MemoryAnswers> as NamedService>::NAME);
+    component.serves(<KeyServiceServer<KeyOrders> as NamedService>::NAME);
     let coordinators = deps.consensus.iter().map(|(_, channel)| channel.clone()).collect();
     let engines = Ways::to_engines(deps.engines);
     component.serves(<AuditServiceServer<AuditAnswers> as NamedService>::NAME);
@@ -160,6 +163,8 @@ impl Service for AdminApi {
         let (notifications, incidents) = (self.notifications.clone(), self.incidents.clone());
         routes.add_service(NotificationServiceServer::new(notifications).max_decoding_message_size(REQUEST_LIMIT));
         routes.add_service(IncidentServiceServer::new(incidents).max_decoding_message_size(REQUEST_LIMIT));
+        let keys = KeyOrders::new(Arc::clone(&self.gather));
+        routes.add_service(KeyServiceServer::new(keys).max_decoding_message_size(REQUEST_LIMIT));
     }
 
     fn http(&self) -> Option<axum::Router> {

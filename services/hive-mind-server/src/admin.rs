@@ -14,6 +14,7 @@ mod consensus;
 mod database;
 mod doctor;
 mod incident;
+mod keys;
 mod memory;
 mod notify;
 mod ordered;
@@ -94,6 +95,9 @@ enum AdminCommand {
     /// What happened in a time, from what is on record.
     #[command(subcommand)]
     Incident(incident::IncidentCommand),
+    /// API keys: which are in force, and how one is replaced or taken away.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
 }
 
 /// Runs a command and prints its result.
@@ -121,5 +125,6 @@ pub(crate) async fn run(AdminArguments { asked, command }: AdminArguments) -> Re
         AdminCommand::Audit(command) => audit::run(command, &asked).await,
         AdminCommand::Notify(command) => notify::run(command, &asked).await,
         AdminCommand::Incident(command) => incident::run(command, &asked).await,
+        AdminCommand::Keys(command) => keys::run(command, &asked).await,
     }
 }

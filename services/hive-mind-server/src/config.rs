@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, bail};
 use persistence_gateway::config::JournalBackend;
 use serde::{Deserialize, Serialize};
+use service_kit::auth::config as security;
 use service_kit::config::{InForce, Loaded, Origin, Source};
 use service_kit::node::Listen;
 use service_kit::telemetry::LogConfig;
@@ -39,8 +40,10 @@ pub(crate) struct ServerConfig {
     pub(crate) shards: u32,
     /// The process.
     pub(crate) node: NodeSection,
-    /// Where it listens; loopback only.
+    /// Where it listens; without keys and TLS on loopback only.
     pub(crate) listen: Listen,
+    /// Keys, certificates, limits.
+    pub(crate) security: security::Config,
     /// What it logs.
     pub(crate) log: LogConfig,
     /// Who did what: what of it is recorded.
@@ -87,6 +90,7 @@ impl Default for ServerConfig {
             shards: 1,
             node: NodeSection::default(),
             listen: Listen::default(),
+            security: security::Config::default(),
             log: LogConfig::default(),
             audit: audit::Config::default(),
             memory: memory::Config::default(),
@@ -138,6 +142,7 @@ impl ServerConfig {
     /// The keys that may change while the process runs, as each section names them.
     fn hot() -> Vec<String> {
         let sections: &[(&str, &[&str])] = &[
+            ("security", security::Config::HOT),
             ("log", LogConfig::HOT),
             ("memory", memory::Config::HOT),
             ("audit", audit::Config::HOT),
@@ -158,6 +163,11 @@ impl ServerConfig {
         self.persistence_gateway.shards = all;
     }
 
+    /// How this node is reached.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.security.tls.is_on() { "https" } else { "http" }
+    }
+
     /// What the types of the keys cannot check.
     pub(crate) fn check(&self) -> Result<()> {
         if !(1..=SHARDS_MAX).contains(&self.shards) {
@@ -170,6 +180,7 @@ impl ServerConfig {
             bail!("node.worker_threads is {}, allowed are 0 to {WORKER_THREADS_MAX}", self.node.worker_threads);
         }
         self.log.check()?;
+        self.security.check()?;
         self.audit.validate()?;
         self.memory.validate()?;
         self.notifications.validate()?;
@@ -178,8 +189,11 @@ impl ServerConfig {
             ("listen.admin", self.listen.admin),
             ("listen.metrics", self.listen.metrics),
         ] {
-            if !address.ip().is_loopback() {
-                bail!("{key} is {address}: without authentication only loopback addresses are allowed, use 127.0.0.1");
+            if !address.ip().is_loopback() && !self.security.may_listen_anywhere() {
+                bail!(
+                    "{key} is {address}: without security.keys_dir and security.tls only loopback addresses are allowed, \
+                     use 127.0.0.1"
+                );
             }
         }
         self.peers.order_engine.read("peers.order_engine")?;

@@ -12,17 +12,19 @@ use persistence_gateway::config::JournalBackend;
 use serde::Serialize;
 use service_kit::audit::Audit;
 use service_kit::audit::ship::ship;
-use service_kit::auth::local;
+use service_kit::auth::{Auth, config as security, local};
 use service_kit::config::{InForce, Live};
 use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, Node, NodeError, NodeOptions};
 use service_kit::telemetry::LogLevel;
+use service_kit::tls::Tls;
 use service_kit::{DataDir, NodeContext, Service, Shutdown, SideThread};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
+use wire::api_key::ApiKey;
 use wire::transport::{InProcessListener, in_process};
 
-use crate::config::ServerConfig;
+use crate::config::{Misconfigured, ServerConfig};
 use neighbours::Neighbours;
 
 /// File in the data directory that says where the node listens.
@@ -51,7 +53,7 @@ pub(crate) struct Composed {
     listener: InProcessListener,
     addresses: Listen,
     signs_of_life: SideThread,
-    _auditing: [AbortOnDropHandle<()>; 2],
+    _background: [AbortOnDropHandle<()>; 3],
     _data_dir: DataDir,
 }
 
@@ -106,13 +108,16 @@ impl Composed {
         let config = in_force.now();
         config.performance.apply();
         let data_dir = DataDir::lock(&config.node.data_dir)?;
-        let _local_key = local::ensure(data_dir.path())
+        let local_key = local::ensure(data_dir.path())
             .with_context(|| format!("cannot write {}", data_dir.path().join(local::FILE).display()))?;
         let names = roles.iter().map(|role| role.name().to_owned()).collect();
         let mut context = NodeContext::new(&config.node.name, names, data_dir.path());
         let component = context.components.register_optional(AUDIT);
         context.audit = Audit::open(data_dir.path(), &config.node.name, &config.audit, component)?;
         let auditing = context.audit.clone().follow(in_force.part(|config| config.audit.clone()));
+        secure(&mut context, &config.security, &local_key)?;
+        let limits = in_force.part(|config| config.security.limits);
+        let limits = follow_limits(limits, context.auth.clone());
         context.memory.set_allocator(service_kit::memory::jemalloc);
         context.memory.configure(in_force.part(|config| config.memory.clone()));
         context.log_level = log_level;
@@ -124,11 +129,13 @@ impl Composed {
         let engine = in_force.part(move |config| engine_config(config, addresses));
         let signs_of_life = SideThread::start("signs-of-life").context("cannot start a thread")?;
         let itself = &engine.now().advertised_address;
-        let neighbours = Neighbours::new(&config, itself, roles, &dial, addresses, signs_of_life.handle())?;
+        let (aside, to_peers) = (signs_of_life.handle(), &node.context().to_peers);
+        let neighbours = Neighbours::new(&config, itself, roles, &dial, addresses, aside, to_peers)?;
         let copying = ship(node.context().audit.clone(), neighbours.all(Role::PersistenceGateway));
-        let _auditing = [tokio::spawn(auditing), tokio::spawn(copying)].map(AbortOnDropHandle::new);
-        let services = build(in_force, engine, roles, node.context(), neighbours, signs_of_life.handle()).await?;
-        Ok(Self { node, services, listener, addresses, signs_of_life, _auditing, _data_dir: data_dir })
+        let background =
+            [tokio::spawn(auditing), tokio::spawn(copying), tokio::spawn(limits)].map(AbortOnDropHandle::new);
+        let services = build(in_force, engine, roles, node.context(), neighbours, aside).await?;
+        Ok(Self { node, services, listener, addresses, signs_of_life, _background: background, _data_dir: data_dir })
     }
 
     /// Where it listens.
@@ -152,7 +159,7 @@ impl Composed {
 
     /// Serves until `shutdown`.
     pub(crate) async fn serve(self, shutdown: Shutdown) -> Result<(), NodeError> {
-        let Self { node, services, listener, addresses: _, signs_of_life, _auditing, _data_dir } = self;
+        let Self { node, services, listener, addresses: _, signs_of_life, _background, _data_dir } = self;
         let served = node.serve(services, Some(listener), shutdown).await;
         // Not before: leaderships are given back while services end.
         drop(signs_of_life);
@@ -167,9 +174,26 @@ fn engine_config(config: &ServerConfig, addresses: Listen) -> order_engine::Conf
         engine.name.clone_from(&config.node.name);
     }
     if engine.advertised_address == usual.advertised_address {
-        engine.advertised_address = format!("http://{}", addresses.grpc);
+        engine.advertised_address = format!("{}://{}", config.scheme(), addresses.grpc);
     }
     engine
+}
+
+/// Applies limits as they change.
+async fn follow_limits(mut limits: Live<security::Limits>, auth: Auth) {
+    loop {
+        auth.set_limits(*limits.changed().await);
+    }
+}
+
+/// Who may do what at the node, and what it shows to others.
+fn secure(context: &mut NodeContext, config: &security::Config, local_key: &ApiKey) -> Result<()> {
+    let audit = context.audit.clone();
+    context.auth = Auth::new(config, local_key, &context.data_dir, audit).context("cannot tell which keys are good")?;
+    context.tls = Tls::load(&config.tls).context(Misconfigured)?;
+    context.to_peers.credentials = context.auth.credentials();
+    context.to_peers.tls = context.tls.as_ref().and_then(Tls::client);
+    Ok(())
 }
 
 /// The services, in the order in which they depend on each other.

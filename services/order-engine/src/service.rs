@@ -132,7 +132,7 @@ pub async fn build(
         standings.push(standing);
     }
     let Shared { config, engine, coordinators, changed, health, closing, .. } = shared;
-    let doors = Shards::new(doors, &config, &engine, Arc::clone(&changed));
+    let doors = Shards::new(doors, &config, &engine, Arc::clone(&changed), context.to_peers.clone());
     Ok(OrderEngine {
         orders: Orders::new(doors.clone(), config.session_unanswered_max as usize, deps.history),
         market_data: MarketData::new(doors.clone()),

@@ -16,7 +16,7 @@ const CONTEXT: &str = "hive-mind 2026-01-01 api key at rest";
 const SCHEME: &str = "blake3:";
 
 /// The hash of a key. Compared in constant time.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(blake3::Hash);
 
 /// Why a text is no hash of a key.
@@ -41,6 +41,14 @@ impl KeyHash {
     #[must_use]
     pub fn of(key: &ApiKey) -> Self {
         Self(blake3::Hash::from_bytes(blake3::derive_key(CONTEXT, key.reveal().as_bytes())))
+    }
+}
+
+impl KeyHash {
+    /// Its first digits: they tell two keys of one id apart, and nothing about the key.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.0.to_hex()[..12].to_owned()
     }
 }
 

@@ -16,7 +16,7 @@ use super::key;
 pub const FILE: &str = "local.key";
 
 /// Id of the key.
-pub const ID: &str = "local-admin";
+const ID: &str = wire::api_key::LOCAL_ID;
 
 /// Only its owner may read it.
 const MODE: u32 = 0o600;

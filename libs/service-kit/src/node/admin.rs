@@ -10,9 +10,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::socket::Incoming;
+use crate::auth::{Auth, HttpLayer, Peer};
 use crate::health::Snapshot;
 use crate::http::{Problem, with_fallbacks};
 use crate::metrics::Exporter;
@@ -20,25 +21,30 @@ use crate::request_id::RequestIdLayer;
 use crate::{Components, Condition, Service};
 
 /// Routes of the admin door.
-pub(super) fn admin_router(services: &[Box<dyn Service>], components: Components) -> Router {
+pub(super) fn admin_router(services: &[Box<dyn Service>], components: Components, auth: Auth) -> Router {
     let mut router = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(components);
     for routes in services.iter().filter_map(|service| service.http()) {
         router = router.merge(routes);
     }
-    with_fallbacks(router).layer(RequestIdLayer::new())
+    with_fallbacks(router).layer(HttpLayer { auth, door: "admin" }).layer(RequestIdLayer::new())
 }
 
 /// Routes of the metrics door.
-pub(super) fn metrics_router(exporter: Exporter) -> Router {
+pub(super) fn metrics_router(exporter: Exporter, auth: Auth) -> Router {
     let render = async |State(exporter): State<Exporter>| {
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], exporter.render())
     };
-    with_fallbacks(Router::new().route("/metrics", get(render)).with_state(exporter))
+    let router = with_fallbacks(Router::new().route("/metrics", get(render)).with_state(exporter));
+    router.layer(HttpLayer { auth, door: "metrics" })
 }
 
 /// Serves until `end`, and then until the open requests have ended.
-pub(super) async fn serve(listener: TcpListener, router: Router, end: CancellationToken) -> Result<(), String> {
-    axum::serve(listener, router).with_graceful_shutdown(end.cancelled_owned()).await.map_err(|error| error.to_string())
+pub(super) async fn serve(incoming: Incoming, router: Router, end: CancellationToken) -> Result<(), String> {
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    axum::serve(incoming, service)
+        .with_graceful_shutdown(end.cancelled_owned())
+        .await
+        .map_err(|error| error.to_string())
 }
 
 async fn livez(RawQuery(query): RawQuery) -> Result<Response, Problem> {

@@ -1,36 +1,34 @@
-//! The gRPC door: all services behind one set of routes, over TCP and in-process. Absent: TLS and authentication.
+//! The gRPC door: all services behind one set of routes, over the network and in-process. Within the process nobody has
+//! to show who they are. Absent: connections; see [`super::socket`].
 
-use std::time::Duration;
-
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 use tower::Layer;
 use wire::pb::admin::v1::node_activity_service_server::NodeActivityServiceServer;
 use wire::pb::admin::v1::node_audit_service_server::NodeAuditServiceServer;
 use wire::pb::admin::v1::node_config_service_server::NodeConfigServiceServer;
 use wire::pb::admin::v1::node_database_service_server::NodeDatabaseServiceServer;
+use wire::pb::admin::v1::node_key_service_server::NodeKeyServiceServer;
 use wire::pb::admin::v1::node_memory_service_server::NodeMemoryServiceServer;
 use wire::pb::admin::v1::node_service_server::NodeServiceServer;
 use wire::transport::{InProcessListener, PEER_MESSAGE_LIMIT, REQUEST_LIMIT, server_settings};
 
 use super::config_service::ConfigAnswers;
 use super::database_service::NodeDatabase;
+use super::key_service::NodeKeys;
 use super::node_activity::NodeActivity;
 use super::node_memory::NodeMemory;
 use super::node_service::NodeAnswers;
+use super::socket::Incoming;
 use super::{NodeAudit, NodeError};
+use crate::auth::{Auth, GrpcLayer};
 use crate::config::acts;
 use crate::metrics::Exporter;
 use crate::request_id::RequestIdLayer;
 use crate::{NodeContext, Service};
-
-/// Silence on a TCP connection after which the kernel asks whether the other end still exists.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Mounts the services, health, reflection and what the instance says of itself.
 pub(super) fn routes(
@@ -73,6 +71,9 @@ pub(super) fn routes(
         .add_service(
             NodeConfigServiceServer::new(ConfigAnswers(context.clone()))
                 .max_decoding_message_size(acts::TEXT_MAX + REQUEST_LIMIT),
+        )
+        .add_service(
+            NodeKeyServiceServer::new(NodeKeys::new(context.clone())).max_decoding_message_size(REQUEST_LIMIT),
         );
     Ok((builder.routes().prepare(), reporter))
 }
@@ -80,12 +81,16 @@ pub(super) fn routes(
 /// Services of the node itself, healthy for as long as it lives.
 pub(super) const ALWAYS_SERVING: &str = <NodeServiceServer<NodeAnswers> as NamedService>::NAME;
 
-/// Serves on TCP until `end`, and then until the open calls have ended.
-pub(super) async fn serve_tcp(listener: TcpListener, routes: Routes, end: CancellationToken) -> Result<(), String> {
-    // tonic's own setting has no effect on a listener that was bound elsewhere.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEPALIVE));
+/// Serves the network until `end`, and then until the open calls have ended.
+pub(super) async fn serve_network(
+    incoming: Incoming,
+    routes: Routes,
+    auth: Auth,
+    end: CancellationToken,
+) -> Result<(), String> {
     server_settings(Server::builder())
         .layer(RequestIdLayer::new())
+        .layer(GrpcLayer(auth))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, end.cancelled_owned())
         .await

@@ -5,15 +5,19 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wire::transport::InProcessListener;
 
+use super::socket::{Incoming, Policy};
 use super::{Node, NodeError, admin, grpc, grpc_health};
 use crate::metrics::{self, Exporter, UPKEEP_INTERVAL};
-use crate::{Service, Shutdown, audit};
+use crate::tls::Protocol;
+use crate::{NodeContext, Service, Shutdown, audit};
 
 /// How long an abandoned service may take to notice that it was.
 const ABANDON_GRACE: Duration = Duration::from_millis(500);
@@ -50,20 +54,27 @@ pub(super) async fn run(
     let (ends, mut ended) = mpsc::channel(services.len() + 4);
     let close = CancellationToken::new();
     let mut doors = Doors { ends: ends.clone(), tasks: Vec::new() };
-    let admin_routes = admin::admin_router(&services, context.components.clone());
-    let metrics_routes = admin::metrics_router(options.exporter.clone());
-    doors.open("grpc", grpc::serve_tcp(grpc_listener, routes.clone(), close.clone()));
-    doors.open("admin", admin::serve(admin_listener, admin_routes, close.clone()));
-    doors.open("metrics", admin::serve(metrics_listener, metrics_routes, close.clone()));
+    let auth = context.auth.clone();
+    let admin_routes = admin::admin_router(&services, context.components.clone(), auth.clone());
+    let metrics_routes = admin::metrics_router(options.exporter.clone(), auth.clone());
+    let [grpc_in, admin_in, metrics_in] = incoming(&context, [grpc_listener, admin_listener, metrics_listener])?;
+    doors.open("grpc", grpc::serve_network(grpc_in, routes.clone(), auth.clone(), close.clone()));
+    doors.open("admin", admin::serve(admin_in, admin_routes, close.clone()));
+    doors.open("metrics", admin::serve(metrics_in, metrics_routes, close.clone()));
     if let Some(listener) = in_process {
         doors.open("in-process", grpc::serve_in_process(listener, routes, close.clone()));
     }
     let follow = grpc_health::follow(context.components.clone(), reporter.clone(), close.clone());
     let memory = context.memory.clone().watch(context.components.clone());
     let conditions = audit::conditions::record(context.audit.clone(), context.components.clone());
-    let _background =
-        [tokio::spawn(upkeep(options.exporter)), tokio::spawn(follow), tokio::spawn(memory), tokio::spawn(conditions)]
-            .map(AbortOnDropHandle::new);
+    let mut background = vec![
+        tokio::spawn(upkeep(options.exporter)),
+        tokio::spawn(follow),
+        tokio::spawn(memory),
+        tokio::spawn(conditions),
+    ];
+    background.extend(follow_files(&context, &close));
+    let _background: Vec<_> = background.into_iter().map(AbortOnDropHandle::new).collect();
     tracing::info!(node = context.name, grpc = %listen.grpc, admin = %listen.admin, metrics = %listen.metrics, "listening");
     let running: Vec<Running> = services.into_iter().map(|service| start(service, &ends)).collect();
 
@@ -97,6 +108,28 @@ pub(super) async fn run(
     context.audit.flush().await;
     tracing::info!(node = context.name, "stopped");
     first_error.map_or(Ok(()), Err)
+}
+
+/// Opens the doors. gRPC, admin, metrics.
+fn incoming(context: &NodeContext, listeners: [TcpListener; 3]) -> Result<[Incoming; 3], NodeError> {
+    let open = |listener, door, protocol| {
+        let policy = Policy { tls: context.tls.clone(), plaintext: context.auth.plaintext(), protocol };
+        Incoming::new(listener, policy).map_err(|error| NodeError::Door { door, message: error.to_string() })
+    };
+    let [grpc, admin, metrics] = listeners;
+    Ok([
+        open(grpc, "grpc", Protocol::H2)?,
+        open(admin, "admin", Protocol::Http1)?,
+        open(metrics, "metrics", Protocol::Http1)?,
+    ])
+}
+
+/// Keeps keys and certificates as their files are.
+fn follow_files(context: &NodeContext, close: &CancellationToken) -> Vec<JoinHandle<()>> {
+    let component = context.auth.has_keys().then(|| context.components.register_optional("auth"));
+    let mut tasks = vec![tokio::spawn(context.auth.clone().follow(component, close.clone()))];
+    tasks.extend(context.tls.clone().map(|tls| tokio::spawn(tls.follow(close.clone()))));
+    tasks
 }
 
 /// Runs a service on its own task.

@@ -13,7 +13,7 @@ use service_kit::auth::local;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 use wire::status::{ApiError, ErrorCode};
-use wire::transport::{Address, Channel, ClientOptions, connect};
+use wire::transport::{Address, Channel, ClientOptions, ClientTls, connect};
 
 use crate::cli::Output;
 use crate::config::ServerConfig;
@@ -26,7 +26,7 @@ const USUAL_TARGET: &str = "http://127.0.0.1:8080";
 /// Arguments of all commands; they may stand anywhere behind `admin`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Asked {
-    /// gRPC address of a node, http://host:port. Without one, that of the node in --data-dir; without that,
+    /// gRPC address of a node, http://host:port or https://host:port. Without one, that of the node in --data-dir; without that,
     /// http://127.0.0.1:8080.
     #[arg(long, global = true, value_name = "ADDRESS", env = "HIVE_TARGET", help_heading = "Whom to ask")]
     target: Option<String>,
@@ -46,6 +46,9 @@ pub(crate) struct Asked {
         help_heading = "Whom to ask"
     )]
     key: Option<String>,
+    /// Certificates of the authorities that an https address is checked against, PEM.
+    #[arg(long, global = true, value_name = "FILE", env = "HIVE_CA", help_heading = "Whom to ask")]
+    ca: Option<PathBuf>,
     /// Longest wait for an answer, seconds.
     #[arg(
         long,
@@ -69,7 +72,15 @@ struct NodeFile {
 impl Asked {
     /// The way to the node. Connects with the first call.
     pub(super) fn channel(&self) -> Result<Channel> {
-        Ok(connect(&self.target()?.parse::<Address>()?, &ClientOptions::default()))
+        let tls = match &self.ca {
+            None => None,
+            Some(path) => {
+                let authorities = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+                Some(ClientTls::new(&authorities, None).with_context(|| format!("cannot use {}", path.display()))?)
+            }
+        };
+        let options = ClientOptions { tls, ..ClientOptions::default() };
+        Ok(connect(&self.target()?.parse::<Address>()?, &options))
     }
 
     /// A request with the key and the time limit of this command.
@@ -187,6 +198,7 @@ mod tests {
             data_dir: Some(directory.path().to_owned()),
             config: None,
             key: key.map(str::to_owned),
+            ca: None,
             timeout: 15,
             output: Output::Table,
         };

@@ -38,15 +38,15 @@ impl Neighbours {
         dial: &InProcess,
         addresses: Listen,
         signs_of_life: &Handle,
+        to_peers: &ClientOptions,
     ) -> Result<Self> {
         let own = connect(&Address::InProcess(dial.clone()), &ClientOptions::default());
-        let itself = [format!("http://{}", addresses.grpc), advertised_address.to_owned()];
+        let itself = [format!("{}://{}", config.scheme(), addresses.grpc), advertised_address.to_owned()];
         let ways = |role: Role, peers: &Addresses| -> Result<Ways> {
             let own = roles.contains(&role).then(|| own.clone());
             let peers =
                 peers.texts().zip(peers.read("peers")?).filter(|(text, _)| !itself.iter().any(|own| own == text));
-            let connected =
-                peers.map(|(text, address)| (text.to_owned(), connect(&address, &ClientOptions::to_a_peer())));
+            let connected = peers.map(|(text, address)| (text.to_owned(), connect(&address, to_peers)));
             Ok(Ways { own, peers: connected.collect() })
         };
         let mut gateways = ways(Role::PersistenceGateway, &config.peers.persistence_gateway)?;

@@ -37,6 +37,7 @@ const RETRY_FULL: Duration = Duration::from_millis(50);
 pub(super) struct Engines {
     channels: Mutex<HashMap<String, Channel>>,
     timeout: Duration,
+    to_peers: ClientOptions,
     doubts: Arc<Doubts>,
     room: Arc<Semaphore>,
 }
@@ -61,10 +62,15 @@ pub(super) struct Way {
 impl Engines {
     /// `answer_timeout` is how long an engine lets a command wait; whoever waits for `session` tells a coordinator that
     /// this engine lives, and hears who leads. `handed_on_max`: requests handed on and not yet answered.
-    pub(super) fn new(answer_timeout: Duration, handed_on_max: u32, session: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        answer_timeout: Duration,
+        handed_on_max: u32,
+        session: Arc<Notify>,
+        to_peers: ClientOptions,
+    ) -> Self {
         let doubts = Arc::new(Doubts { session, told: Mutex::default() });
         let room = Arc::new(Semaphore::new(handed_on_max as usize));
-        Self { channels: Mutex::default(), timeout: answer_timeout + WAY, doubts, room }
+        Self { channels: Mutex::default(), timeout: answer_timeout + WAY, to_peers, doubts, room }
     }
 
     /// The way to whom the hint names; `None` if its address cannot be used.
@@ -74,7 +80,7 @@ impl Engines {
         if let Some(channel) = channels.get(&hint.address) {
             return Some(self.way_over(shard, channel.clone()));
         }
-        let channel = connect(&hint.address.parse().ok()?, &ClientOptions::to_a_peer());
+        let channel = connect(&hint.address.parse().ok()?, &self.to_peers);
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }

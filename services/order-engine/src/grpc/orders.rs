@@ -1,6 +1,6 @@
 //! OrderService.
 //!
-//! Deliberately absent: authentication, and who may trade for which account.
+//! Deliberately absent: authentication; the doors of the node have done that.
 
 use super::encode;
 use super::mass_cancel;
@@ -9,6 +9,7 @@ use super::shards::Shards;
 use super::trading;
 use crate::metrics::{Operation, Outcome};
 use crate::shard::{Query, Told};
+use service_kit::auth::{Rights, permit};
 use std::time::{Duration, Instant};
 use tonic::{Request, Response, Status, Streaming};
 use types::{AccountId, OrderTarget, ShardId};
@@ -108,6 +109,7 @@ impl OrderService for Orders {
         &self,
         request: Request<SubmitOrderRequest>,
     ) -> Result<Response<SubmitOrderResponse>, Status> {
+        permit(request.extensions(), request.get_ref().account_id)?;
         let forwarded = marked(request.metadata());
         let request = request.into_inner();
         let door = self.shards.of_text(&request.symbol);
@@ -123,6 +125,7 @@ impl OrderService for Orders {
         &self,
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderResponse>, Status> {
+        permit(request.extensions(), request.get_ref().account_id)?;
         let forwarded = marked(request.metadata());
         let request = request.into_inner();
         let door = self.shards.of_text(&request.symbol);
@@ -138,6 +141,7 @@ impl OrderService for Orders {
         &self,
         request: Request<ReplaceOrderRequest>,
     ) -> Result<Response<ReplaceOrderResponse>, Status> {
+        permit(request.extensions(), request.get_ref().account_id)?;
         let forwarded = marked(request.metadata());
         let request = request.into_inner();
         let door = self.shards.of_text(&request.symbol);
@@ -150,6 +154,7 @@ impl OrderService for Orders {
     }
 
     async fn mass_cancel(&self, request: Request<MassCancelRequest>) -> Result<Response<MassCancelResponse>, Status> {
+        permit(request.extensions(), request.get_ref().account_id)?;
         let forwarded = marked(request.metadata());
         let request = request.get_ref();
         let doors = match &*request.symbol {
@@ -161,6 +166,7 @@ impl OrderService for Orders {
     }
 
     async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<GetOrderResponse>, Status> {
+        permit(request.extensions(), request.get_ref().account_id)?;
         let received = Instant::now();
         let found = self.find(request.get_ref(), marked(request.metadata())).await;
         let outcome = match &found {
@@ -176,7 +182,9 @@ impl OrderService for Orders {
         request: Request<Streaming<OrderSessionRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let forwarded = marked(request.metadata());
-        let answers = session::open(self.shards.clone(), self.session_unanswered_max, forwarded, request.into_inner());
+        let rights = Rights::of(request.extensions());
+        let (shards, max) = (self.shards.clone(), self.session_unanswered_max);
+        let answers = session::open(shards, max, forwarded, rights, request.into_inner());
         Ok(Response::new(answers))
     }
 

@@ -14,6 +14,7 @@ use super::shards::Shards;
 use super::trading::Trading;
 use crate::metrics::Operation;
 use futures::Stream;
+use service_kit::auth::Rights;
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -91,11 +92,12 @@ struct Lanes {
 }
 
 /// Starts a session over `requests`.
-/// `forwarded` is the shard for which another engine hands them on.
+/// `forwarded` is the shard for which another engine hands them on; `rights` are those of whoever sends them.
 pub(crate) fn open(
     shards: Shards,
     unanswered_max: usize,
     forwarded: Option<ShardId>,
+    rights: Rights,
     requests: Streaming<OrderSessionRequest>,
 ) -> Answers {
     let slots_max = unanswered_max * SLOTS_PER_COMMAND;
@@ -105,6 +107,7 @@ pub(crate) fn open(
     let reader = Reader {
         shards: shards.clone(),
         forwarded,
+        rights,
         relays: HashMap::new(),
         counts: Arc::clone(&counts),
         unanswered_max,
@@ -118,6 +121,7 @@ pub(crate) fn open(
 struct Reader {
     shards: Shards,
     forwarded: Option<ShardId>,
+    rights: Rights,
     /// The ways to shards that other engines lead.
     relays: HashMap<ShardId, Relay>,
     counts: Arc<Counts>,
@@ -156,17 +160,20 @@ impl Reader {
 
     fn start(&mut self, request: &OrderSessionRequest) -> Slot {
         let client_seq = request.client_seq;
-        let (operation, symbol) = match &request.command {
-            Some(Command::Submit(request)) => (Operation::Submit, &*request.symbol),
-            Some(Command::Cancel(request)) => (Operation::Cancel, &*request.symbol),
-            Some(Command::Replace(request)) => (Operation::Replace, &*request.symbol),
-            Some(Command::MassCancel(request)) => (Operation::MassCancel, &*request.symbol),
-            None => (Operation::Submit, ""),
+        let (operation, symbol, account) = match &request.command {
+            Some(Command::Submit(request)) => (Operation::Submit, &*request.symbol, request.account_id),
+            Some(Command::Cancel(request)) => (Operation::Cancel, &*request.symbol, request.account_id),
+            Some(Command::Replace(request)) => (Operation::Replace, &*request.symbol, request.account_id),
+            Some(Command::MassCancel(request)) => (Operation::MassCancel, &*request.symbol, request.account_id),
+            None => (Operation::Submit, "", 0),
         };
         let shards = self.shards.clone();
         let everywhere = operation == Operation::MassCancel && symbol.is_empty();
         let door = if everywhere { &shards.asked(self.forwarded)[0] } else { shards.of_text(symbol) };
         let slot = |work| Slot { shard: door.shard, client_seq, work };
+        if let Err(error) = self.rights.message(account) {
+            return slot(Work::One(Part::Refused(error)));
+        }
         if self.counts.unanswered.load(Ordering::Relaxed) >= self.unanswered_max {
             let error = ApiError::overloaded("the queue of the session", RETRY_SESSION_FULL);
             return slot(Work::One(Part::Refused(error)));

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use types::{OrderId, ShardId, Symbol};
 use wire::convert::Engine;
 use wire::pb::orders::v1::{GetTopologyResponse, InstrumentPlacement, LeaderHint};
+use wire::transport::ClientOptions;
 
 /// The doors of all shards. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,12 +31,18 @@ struct Inner {
 
 impl Shards {
     /// `doors` in the order of their shards, at least one.
-    pub(crate) fn new(doors: Vec<Trading>, config: &Config, own: &Engine, session: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        doors: Vec<Trading>,
+        config: &Config,
+        own: &Engine,
+        session: Arc<Notify>,
+        to_peers: ClientOptions,
+    ) -> Self {
         let named = config
             .instruments
             .iter()
             .filter_map(|instrument| Some((Symbol::new(&instrument.symbol).ok()?, ShardId(instrument.shard?))));
-        let engines = Engines::new(config.answer_timeout(), config.unanswered_max, session);
+        let engines = Engines::new(config.answer_timeout(), config.unanswered_max, session, to_peers);
         Self(Arc::new(Inner { named: named.collect(), doors, own: own.clone(), engines }))
     }
 

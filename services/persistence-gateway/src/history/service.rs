@@ -3,6 +3,7 @@
 //! Every answer says how far the history goes; that is read before the rows, so that all of it is in them. Deliberately
 //! absent: the books as they are now; the engine answers about those.
 
+use service_kit::auth::permit;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -138,6 +139,7 @@ impl HistoryService for HistoryQueries {
         &self,
         request: Request<pb::ListOrdersRequest>,
     ) -> Result<Response<pb::ListOrdersResponse>, Status> {
+        permit(request.extensions(), request.get_ref().account_id)?;
         let (given, wanted) = convert::list_orders(request.get_ref())?;
         let filter = OrderFilter {
             account: given.account,
@@ -164,6 +166,7 @@ impl HistoryService for HistoryQueries {
         &self,
         request: Request<pb::ListExecutionsRequest>,
     ) -> Result<Response<pb::ListExecutionsResponse>, Status> {
+        permit(request.extensions(), request.get_ref().account_id)?;
         let (given, wanted) = convert::list_executions(request.get_ref())?;
         let filter = ExecutionFilter {
             account: given.account,
@@ -189,6 +192,7 @@ impl HistoryService for HistoryQueries {
         &self,
         request: Request<pb::ListTradesRequest>,
     ) -> Result<Response<pb::ListTradesResponse>, Status> {
+        permit(request.extensions(), request.get_ref().account_id)?;
         let (given, wanted) = convert::list_trades(request.get_ref())?;
         let filter = TradeFilter {
             account: given.account,
