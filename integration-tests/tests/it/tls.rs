@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::node::Node;
 use integration_tests::requests::Requests;
 use integration_tests::{http, record, tool};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use service_kit::auth::new_entry;
 use service_kit::{Accounts, Role};
 use tonic::Code;
@@ -43,7 +43,10 @@ fn issue() -> Result<Issued> {
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), outer_address()?.to_string()];
     let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+    let mut params = CertificateParams::new(names)?;
+    // One that has its authority's name would be taken for self-signed.
+    params.distinguished_name.push(DnType::CommonName, "a node");
+    let certificate = params.signed_by(&key, &issuer)?;
     Ok(Issued { authority: issuer.pem(), certificate: certificate.pem(), private_key: key.serialize_pem() })
 }
 

@@ -159,10 +159,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     let history = context.components.register_optional("history");
     history.serves(<HistoryServiceServer<HistoryQueries> as NamedService>::NAME);
 
-    let database = match config.history.database {
-        HistoryDatabase::Sqlite => "sqlite",
-        HistoryDatabase::Postgres => "postgres",
-    };
+    let database = database(&config);
     let readers = config.question_connections();
     let gauge = Arc::new(PoolGauge::new("history-read", database, readers));
     let reader = HistoryReader::new(&config, &context.data_dir, readers, Arc::clone(&gauge))?;
@@ -231,6 +228,14 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     gateway.following = Some(AbortOnDropHandle::new(tokio::spawn(live_parts.follow(live))));
     gateway.component.ok();
     Ok(gateway)
+}
+
+/// What the history's pools are pools of.
+fn database(config: &Config) -> &'static str {
+    match config.history.database {
+        HistoryDatabase::Sqlite => "sqlite",
+        HistoryDatabase::Postgres => "postgres",
+    }
 }
 
 /// The read replica, if one is configured.

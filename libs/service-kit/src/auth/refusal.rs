@@ -69,7 +69,7 @@ impl Refusal {
                 "this API key is not accepted: it was replaced or revoked, or it is not one of this system".to_owned()
             }
             Self::Forbidden(caller, access) => {
-                format!("{} is a {}, which may not do this: {}", caller.subject, caller.role, needed(*access))
+                format!("{} has the role {}, which may not do this: {}", caller.subject, caller.role, needed(*access))
             }
             Self::Limited(_) => "too many requests: send the request again later".to_owned(),
         }
