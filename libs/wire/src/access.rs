@@ -42,16 +42,20 @@ const RULES: &[(&str, &[(&str, Access)])] = &[
         "hivemind.admin.v1.AdminService",
         &[("GetHealth", Inspect), ("GetMemoryProfile", Inspect), ("GetPoolStatus", Inspect)],
     ),
+    ("hivemind.admin.v1.AuditService", &[("SearchAudit", Inspect), ("VerifyAudit", Inspect)]),
+    ("hivemind.admin.v1.AuditStoreService", &[("AppendAudit", Peer), ("GetAuditCopy", Peer)]),
     ("hivemind.admin.v1.BackupService", &[("CreateBackup", Act), ("ListBackups", Inspect)]),
     (
         "hivemind.admin.v1.ConfigService",
         &[("CheckConfig", Act), ("GetConfig", Inspect), ("ReloadConfig", Act), ("SetLogLevel", Act)],
     ),
     ("hivemind.admin.v1.DatabaseService", &[("OptimizeConnections", Act), ("ResetPools", Act)]),
+    ("hivemind.admin.v1.IncidentService", &[("GetIncidentReport", Inspect)]),
     ("hivemind.admin.v1.InstrumentService", &[("DefineInstrument", NodeAct), ("SetInstrumentState", NodeAct)]),
     ("hivemind.admin.v1.KeyService", &[("ListKeys", Act), ("RevokeKey", Admin), ("RotateKey", Admin)]),
     ("hivemind.admin.v1.MemoryService", &[("DumpHeap", Act), ("LookAtMemory", Inspect), ("SetMemoryProfiling", Act)]),
     ("hivemind.admin.v1.NodeActivityService", &[("GetNodeMetrics", Inspect)]),
+    ("hivemind.admin.v1.NodeAuditService", &[("SearchNodeAudit", Inspect), ("VerifyNodeAudit", Inspect)]),
     (
         "hivemind.admin.v1.NodeConfigService",
         &[
@@ -71,6 +75,7 @@ const RULES: &[(&str, &[(&str, Access)])] = &[
         "hivemind.admin.v1.NodeService",
         &[("GetNodeHealth", Inspect), ("GetNodeMemory", Inspect), ("GetNodePools", Inspect)],
     ),
+    ("hivemind.admin.v1.NotificationService", &[("ListNotifications", Inspect), ("SendNotification", Act)]),
     ("hivemind.admin.v1.TradingService", &[("SetTrading", Act)]),
     (
         "hivemind.consensus.v1.ConsensusService",
