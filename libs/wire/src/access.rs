@@ -204,10 +204,10 @@ mod tests {
 
     #[test]
     fn what_has_no_rule_is_for_administrators() {
-        assert_eq!(of_method("/hivemind.orders.v1.OrderService/SubmitOrder"), Access::Trade);
+        assert_eq!(of_method("/hivemind.orders.v1.OrderService/SubmitOrder"), Trade);
         for path in ["", "/", "/hivemind.orders.v1.OrderService/Submit", "/hivemind.orders.v1.OrderService/submitOrder"]
         {
-            assert_eq!(of_method(path), Access::Admin, "{path}");
+            assert_eq!(of_method(path), Admin, "{path}");
         }
     }
 }
