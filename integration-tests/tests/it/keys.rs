@@ -67,11 +67,11 @@ fn put_keys(directory: &Path, generation: u32, files: &[(&str, String)]) -> Resu
 
 /// A key for every role, and the file that lists them. The trader has the accounts 7 and 8.
 fn make_keys() -> Result<(BTreeMap<&'static str, ApiKey>, String)> {
-    make_keys_for(Accounts::Only([7, 8].into()))
+    make_keys_for(&Accounts::Only([7, 8].into()))
 }
 
 /// The same with these accounts for the trader.
-fn make_keys_for(traded: Accounts) -> Result<(BTreeMap<&'static str, ApiKey>, String)> {
+fn make_keys_for(traded: &Accounts) -> Result<(BTreeMap<&'static str, ApiKey>, String)> {
     let (mut keys, mut file) = (BTreeMap::new(), String::new());
     for role in Role::ALL {
         let accounts = if role == Role::Trader { traded.clone() } else { Accounts::All };
@@ -167,7 +167,7 @@ fn expected(access: Access, who: &str, here: bool) -> &'static str {
 async fn r47_r50_every_method_with_every_role() -> Result<()> {
     let directory = tempfile::tempdir()?;
     // An empty call is about no account, which is for the handlers to refuse to a trader of some.
-    let (keys, file) = make_keys_for(Accounts::All)?;
+    let (keys, file) = make_keys_for(&Accounts::All)?;
     let keyed = start(directory.path(), &file, keys, "").await?;
     let (wrong, _) = new_entry("the-admin", Role::Admin, Accounts::All)?;
     let all = methods()?;
@@ -300,7 +300,7 @@ async fn t11_r36_r07_the_secret_is_deleted_and_made_anew() -> Result<()> {
     let (keys, file) = make_keys()?;
     let keyed = start(directory.path(), &file, keys, "").await?;
     let old = channel_with(&keyed.elsewhere, Some(&keyed.keys["viewer"]));
-    let watch = StreamTradesRequest { symbol: "BTC-USD".to_owned(), ..StreamTradesRequest::default() };
+    let watch = StreamTradesRequest { symbol: "BTC-USD".to_owned() };
     let mut stream = MarketDataServiceClient::new(old.clone()).stream_trades(watch).await?.into_inner();
     let read = "/hivemind.marketdata.v1.MarketDataService/ListInstruments";
     assert_eq!(called(&old, read).await?, "yes");

@@ -202,7 +202,7 @@ async fn rotate(asked: &Asked, id: String, keep_former: bool, order: &Ordered) -
     };
     asked.report(&view, |view| match &view.key {
         Some(key) => {
-            line(&format!("{key}"));
+            line(&key.to_string());
             line(&format!("# shown this once; {} former keys were revoked", view.revoked));
         }
         None => line(&format!("a new key would be made, {} former keys would be revoked", view.revoked)),
@@ -230,7 +230,7 @@ async fn revoke(asked: &Asked, id: String, fingerprint: String, order: &Ordered)
             let what = one.error.clone().unwrap_or_else(|| format!("{} keys", one.revoked));
             line(&format!("{:<20} {what}", one.instance));
         }
-        line(&format!("{}", if view.changed { "revoked" } else { "no change: no such key was in force" }));
+        line(if view.changed { "revoked" } else { "no change: no such key was in force" });
     })?;
     Ok(if view.instances.iter().all(|one| one.error.is_none()) { EXIT_OK } else { EXIT_FAILURE })
 }
