@@ -181,8 +181,8 @@ async fn r54_r55_r56_operators_order_elections() -> Result<()> {
     assert_eq!(consensus(&["resume", "--target", &target])?.code, 0);
     let log = node.log();
     let audited: Vec<&str> = log.lines().filter(|line| line.contains("\"audit\"")).collect();
-    assert_eq!(audited.iter().filter(|line| line.contains("\"operation\":\"pause\"")).count(), 1, "{audited:?}");
-    assert!(audited.iter().any(|line| line.contains("force-election") && line.contains("drill")), "{audited:?}");
+    assert_eq!(audited.iter().filter(|line| line.contains("\"action\":\"consensus.pause\"")).count(), 1, "{audited:?}");
+    assert!(audited.iter().any(|line| line.contains("force") && line.contains("drill")), "{audited:?}");
 
     assert!(node.terminate().await?.success());
     for (arguments, code, word) in [

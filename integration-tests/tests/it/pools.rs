@@ -63,10 +63,10 @@ impl Running {
     }
 
     pub(crate) fn database(&self, arguments: &[&str]) -> Result<Said> {
-        let target = format!("http://{}", self.node.grpc);
         let mut all = vec!["admin", "database"];
         all.extend(arguments);
-        all.extend(["--target", &target]);
+        let data = self.node.data();
+        all.extend(["--data-dir", data.to_str().expect("a readable path")]);
         tokio::task::block_in_place(|| tool::run(&server_binary()?, &all, Path::new("/")))
     }
 

@@ -138,7 +138,9 @@ async fn doors_are_encrypted_and_certificates_change_under_way() -> Result<()> {
     };
     assert_eq!(seen(None).await?, Code::Unauthenticated);
     assert!(!matches!(seen(Some(&first)).await?, Code::Unauthenticated | Code::PermissionDenied | Code::Unavailable));
-    assert_eq!(seen(Some(&second)).await?, Code::Unavailable, "of another authority");
+    // The handshake fails, which a client sees as a connection that was lost under way.
+    let code = seen(Some(&second)).await?;
+    assert!(matches!(code, Code::Unavailable | Code::Cancelled | Code::Unknown), "{code:?} of another authority");
 
     fs::write(tls.join("tls.crt"), "not a certificate")?;
     let said_so = "certificates cannot be used, the former ones stay in force";

@@ -106,12 +106,13 @@ async fn r50_grpcurl_lists_describes_and_calls_every_service() -> Result<()> {
         let described = grpcurl(&[&node.grpc, "describe", service])?;
         assert!(described.out.contains("rpc "), "{service}: {}{}", described.out, described.err);
     }
+    let key = format!("authorization: Bearer {}", node.key()?.reveal());
     for (method, request, word) in CALLS {
-        let said = grpcurl(&["-d", request, &node.grpc, method])?;
+        let said = grpcurl(&["-H", &key, "-d", request, &node.grpc, method])?;
         assert!(said.code == 0 && said.out.contains(word), "{method}: {}{}", said.out, said.err);
     }
     for (method, request, field) in WRONG {
-        let said = grpcurl(&["-d", request, &node.grpc, method])?;
+        let said = grpcurl(&["-H", &key, "-d", request, &node.grpc, method])?;
         assert!(said.err.contains("InvalidArgument") && said.err.contains(field), "{method} {request}: {}", said.err);
     }
     let health = grpcurl(&[
@@ -134,12 +135,13 @@ async fn r50_buf_curl_lists_and_calls_every_service() -> Result<()> {
         all.extend_from_slice(arguments);
         tool::run(&PathBuf::from("buf"), &all, directory.path())
     };
+    let key = format!("authorization: Bearer {}", node.key()?.reveal());
     let list = buf(&["--list-services", &base])?;
     for service in SERVICES {
         assert!(list.out.contains(service), "{service} is not listed:\n{}{}", list.out, list.err);
     }
     for (method, request, word) in CALLS {
-        let said = buf(&["-d", request, &format!("{base}/{method}")])?;
+        let said = buf(&["-H", &key, "-d", request, &format!("{base}/{method}")])?;
         assert!(said.code == 0 && said.out.contains(word), "{method}: {}{}", said.out, said.err);
     }
     for (method, request, field) in WRONG {
