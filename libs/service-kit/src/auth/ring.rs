@@ -187,14 +187,15 @@ mod tests {
     fn what_vanishes_is_refused_at_once_and_what_stays_stays() {
         let (now, limits) = (Instant::now(), Limits::default());
         let ((one, given_one), (two, given_two)) = (viewer("one"), viewer("two"));
-        let both = Found { keys: vec![given_one.clone(), given_two.clone()], ..Found::default() };
+        let revoked = HashSet::from([given_two.hash]);
+        let both = Found { keys: vec![given_one, given_two], ..Found::default() };
         let (ring, changes) = Ring::default().after(&both, &HashSet::new(), &limits, now);
         assert_eq!(changes.added, ["one", "two"]);
         let kept = Arc::clone(ring.find(&one, now).expect("in force"));
         let lost = Arc::clone(ring.find(&two, now).expect("in force"));
         assert!(ring.find(&viewer("one").0, now).is_none(), "the id alone opens nothing");
 
-        let (ring, changes) = ring.after(&both, &[given_two.hash].into(), &limits, now);
+        let (ring, changes) = ring.after(&both, &revoked, &limits, now);
         assert_eq!(changes.removed, ["two"]);
         assert!(ring.find(&two, now).is_none() && lost.gone.is_cancelled(), "revoked");
         assert!(Arc::ptr_eq(ring.find(&one, now).expect("in force"), &kept) && !kept.gone.is_cancelled());
