@@ -19,6 +19,7 @@ use rand_chacha::rand_core::SeedableRng;
 use sim::checker::Verdict;
 use sim::history::Operation;
 
+use crate::LOOK_AGAIN;
 use crate::cluster::{Cluster, LogLine, Member, Shape, symbols};
 use crate::judge::judge;
 use crate::load::{Load, Options, Recorder, pauses};
@@ -29,9 +30,6 @@ pub use self::report::{Pauses, Report};
 
 /// After the last thing was mended a fresh request must be acknowledged within this time.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
-
-/// Between two looks at what was acknowledged.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Time the cluster is left alone after each fault, milliseconds.
 const CALM_MS: std::ops::Range<u64> = 500..1_000;

@@ -15,6 +15,7 @@ use wire::pb::consensus::v1::{GetConsensusStatusResponse, ShardLeader};
 use wire::pb::marketdata::v1::GetStateDigestRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 
+use crate::LOOK_AGAIN;
 use crate::etcd::EtcdCluster;
 use crate::proxy::Proxy;
 
@@ -28,9 +29,6 @@ const BEHIND_MAX: u64 = 1_000;
 
 /// Connections to the database server for all gateways together; the server allows 50.
 const CONNECTIONS_MAX: usize = 44;
-
-/// Between two looks at something that cannot be awaited.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// How many of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

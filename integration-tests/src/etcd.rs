@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::LOOK_AGAIN;
 use crate::ports;
 
 pub use cluster::EtcdCluster;
@@ -54,8 +55,7 @@ impl Etcd {
                 return Ok(etcd);
             }
             ensure!(begin.elapsed() < START_LIMIT, "etcd did not come up");
-            // The state of another process cannot be awaited, only asked for again; the loop has an end.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 }

@@ -15,15 +15,13 @@ use wire::pb::marketdata::v1::GetStateDigestRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
 
+use crate::LOOK_AGAIN;
 use crate::cluster::Cluster;
 use crate::record::all_orders;
 use crate::scribe::Scribe;
 
 /// How long a gateway may take to know, and to project, what was acknowledged.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// Between two looks at something that cannot be awaited.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Longest time between a client's giving up and the execution: a frozen process may hold a request as long as it is
 /// frozen, and clocks are read at both ends.

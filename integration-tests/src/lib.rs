@@ -18,3 +18,7 @@ pub mod record;
 pub mod requests;
 pub mod scribe;
 pub mod tool;
+
+/// Pause between two looks at what another process does or shows: it cannot be awaited, only asked for again. Every
+/// loop that does so has an end.
+pub const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);

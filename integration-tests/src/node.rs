@@ -11,6 +11,7 @@ use service_kit::auth::local;
 use wire::api_key::{ApiKey, Credentials};
 use wire::transport::{Address, Channel, ClientOptions, connect};
 
+use crate::LOOK_AGAIN;
 use crate::ports;
 
 /// How long a node may take to come up on a busy machine before a test gives up.
@@ -18,9 +19,6 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a node may take to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-
-/// Between two looks at something that cannot be awaited (a file, a port of another process).
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A running node.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use wire::pb::orders::v1::order_session_request::Command;
 use wire::pb::orders::v1::{OrderReport, OrderStatus, Place};
 use wire::transport::Channel;
 
+use crate::LOOK_AGAIN;
 use crate::requests::{Requests, identity};
 
 /// How long one try may take.
@@ -168,8 +169,7 @@ pub async fn wait_projected(channel: &Channel, seq: u64) -> Result<()> {
         if status.projected_seq >= seq {
             return Ok(());
         }
-        // The state of another process cannot be awaited, only asked for again; the loop has an end.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     anyhow::bail!("history did not reach seq {seq} within a minute")
 }

@@ -5,9 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use tokio::time::Duration;
 
 use super::START_LIMIT;
+use crate::LOOK_AGAIN;
 use crate::ports;
 
 /// Members of a cluster: one may be lost.
@@ -106,8 +106,7 @@ impl EtcdCluster {
             let address = format!("127.0.0.1:{}", member.client);
             while !crate::http::get(&address, "/health").await.is_ok_and(|answer| answer.body.contains("true")) {
                 ensure!(begin.elapsed() < START_LIMIT, "{} did not come up: see its log", member.name);
-                // The state of another process cannot be awaited, only asked for again; the loop has an end.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
         Ok(())

@@ -144,7 +144,9 @@ fn a_role_without_its_peers_is_a_wrong_configuration() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r54_r55_r56_operators_order_elections() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
+    // What was refused is audited at this level only.
+    let configuration = format!("{}[audit]\naudit_level = \"verbose\"\n", crate::PLAIN);
+    let node = Node::start(directory.path(), "all", &configuration).await?;
     let (data, target) = (node.data(), format!("http://{}", node.grpc));
     let data = data.to_str().unwrap();
     let consensus = |arguments: &[&str]| {
@@ -182,7 +184,10 @@ async fn r54_r55_r56_operators_order_elections() -> Result<()> {
     let log = node.log();
     let audited: Vec<&str> = log.lines().filter(|line| line.contains("\"audit\"")).collect();
     assert_eq!(audited.iter().filter(|line| line.contains("\"action\":\"consensus.pause\"")).count(), 1, "{audited:?}");
-    assert!(audited.iter().any(|line| line.contains("force") && line.contains("drill")), "{audited:?}");
+    assert!(
+        audited.iter().any(|line| line.contains("consensus.force_election") && line.contains("drill")),
+        "{audited:?}"
+    );
 
     assert!(node.terminate().await?.success());
     for (arguments, code, word) in [

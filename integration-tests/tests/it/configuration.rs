@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::LOOK_AGAIN;
 use integration_tests::http;
 use integration_tests::node::{Node, server_binary};
 use integration_tests::tool::{self, Said};
@@ -17,9 +18,6 @@ use wire::pb::orders::v1::{OrderReport, OrderType, Side, SubmitOrderRequest};
 
 /// How long a change of a file may take on a busy machine; it is looked at every second.
 const LOADED_LIMIT: Duration = Duration::from_secs(60);
-
-/// Between two looks at what another process shows.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 fn admin(node: &Node, arguments: &[&str]) -> Result<Said> {
     let data = node.data();

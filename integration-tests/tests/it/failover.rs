@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::LOOK_AGAIN;
 use integration_tests::chaos::{Aftermath, Fault, Plan, Scene, force_election, run};
 use integration_tests::cluster::{Member, Shape};
 use wire::pb::consensus::v1::ShardRole;
@@ -157,8 +158,7 @@ async fn r99_a_leader_that_was_frozen_acknowledges_nothing_once_another_leads() 
     let begin = std::time::Instant::now();
     while !stepped_down(scene.cluster.engines[frozen].log()) {
         ensure!(begin.elapsed() < Duration::from_secs(30), "the old leader has not noticed");
-        // The state of another process cannot be awaited, only asked for again; the loop has an end.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     let aftermath = finish(directory, scene, &[Fault::FreezeLeader]).await?;
     assert_eq!(epochs(&aftermath), 2, "one leader before, one after");
@@ -187,8 +187,7 @@ async fn applied(engine: &Member, min_seq: u64) -> Result<GetStateDigestResponse
         match MarketDataServiceClient::new(engine.channel()).get_state_digest(request).await {
             Ok(digest) => return Ok(digest.into_inner()),
             Err(status) if begin.elapsed() > Duration::from_secs(30) => return Err(status.into()),
-            // As above.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
         }
     }
 }
@@ -215,8 +214,7 @@ async fn standbys_have_what_the_leader_has_and_one_takes_over_from_there() -> Re
             begin.elapsed() < Duration::from_secs(60),
             "{standbys} standbys have compared their states: {status:?}"
         );
-        // As above.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     scene.cluster.engines[leader].kill()?;
     scene.acknowledged("the death of the leader").await?;
@@ -240,8 +238,7 @@ async fn spread(scene: &Scene, names: &[&str]) -> Result<()> {
             return Ok(());
         }
         ensure!(begin.elapsed() < Duration::from_secs(120), "{names:?} lead {counts:?} shards");
-        // As above.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::LOOK_AGAIN;
 use integration_tests::node::Node;
 use journal_store::testing::PostgresServer;
 use tonic::Code;
@@ -14,7 +15,7 @@ use wire::pb::orders::v1::{
 };
 use wire::transport::Channel;
 
-use crate::pools::{LIMIT, LOOK_AGAIN};
+use crate::pools::LIMIT;
 
 const ACCOUNT: u64 = 7;
 

@@ -1,6 +1,7 @@
 //! Two engines and eight shards, led by both: a client that talks to one engine only, and one that knows both.
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::LOOK_AGAIN;
 use integration_tests::cluster::{Cluster, Shape, symbols};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -51,8 +52,7 @@ async fn both_lead(channel: &Channel) -> Result<()> {
             return Ok(());
         }
         ensure!(begin.elapsed() < LIMIT, "after {LIMIT:?} the leaders are {:?}", topology.leaders);
-        // The state of another process cannot be awaited, only asked for again; the loop has an end.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

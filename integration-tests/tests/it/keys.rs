@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use integration_tests::LOOK_AGAIN;
 use integration_tests::node::{Node, channel_with, server_binary};
 use integration_tests::raw::Raw;
 use integration_tests::{http, tool};
@@ -31,9 +32,6 @@ use wire::transport::Channel;
 
 /// Keys are read again every second; a busy machine may take a while to come to it.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Between two looks at something that cannot be awaited.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A node with a directory of keys, and the keys.
 struct Keyed {

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use integration_tests::LOOK_AGAIN;
 use rustix::process::Signal;
 use serde_json::Value;
 use tonic::Code;
 use wire::pb::history::v1::ListOrdersRequest;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 
-use crate::pools::{LIMIT, LOOK_AGAIN, Running};
+use crate::pools::{LIMIT, Running};
 
 /// Longest wait for an answer that should come at the connection timeout; a statement's own limit is longer.
 const TOO_LATE: Duration = Duration::from_secs(25);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use integration_tests::LOOK_AGAIN;
 use integration_tests::http;
 use integration_tests::node::{Node, server_binary};
 use integration_tests::record::send;
@@ -18,8 +19,6 @@ use crate::PLAIN;
 
 /// How long a change of the configuration may take to show on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at a node.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 fn memory(node: &Node, directory: &Path, arguments: &[&str]) -> Result<Said> {
     let data = node.data();

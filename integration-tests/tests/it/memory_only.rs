@@ -6,13 +6,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use integration_tests::LOOK_AGAIN;
 use integration_tests::http;
 use integration_tests::record::{Answered, check_history, check_places, check_retries, settle};
 use integration_tests::requests::Requests;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::pools::{LIMIT, LOOK_AGAIN, Running};
+use crate::pools::{LIMIT, Running};
 
 /// Requests in each part.
 const SOME: usize = 40;

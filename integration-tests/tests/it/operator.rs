@@ -1,9 +1,9 @@
 //! What an operator sees of a running node and does to it, by command line, HTTP and console.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
+use integration_tests::LOOK_AGAIN;
 use integration_tests::http;
 use integration_tests::node::{Node, server_binary};
 use integration_tests::tool::{self, Said};
@@ -106,12 +106,12 @@ async fn r57_status_doctor_healthcheck_top_and_bundle() -> Result<()> {
     let ask = |arguments: &[&str]| admin(&node, directory.path(), arguments);
     buy(&node, "a", 5_000_000).await?;
 
-    // A node takes orders before its history is open: what is not well yet can only be asked for again.
+    // A node takes orders before its history is open.
     for _ in 0..600 {
         if ask(&["healthcheck", "--strict"])?.code == 0 {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     let well = ask(&["doctor"])?;
     assert_eq!((well.code, &document(&well)?["failed"]), (0, &json!(0)), "{}", well.out);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use integration_tests::LOOK_AGAIN;
 use integration_tests::node::{Node, server_binary};
 use integration_tests::record::{check_history, check_places, work};
 use integration_tests::requests::Requests;
@@ -18,9 +19,6 @@ use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 
 /// How long anything may take to be so, on a busy machine too.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
-
-/// Between two looks at what another process shows.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Questions asked at one time to have connections opened.
 const CROWD: usize = 30;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use integration_tests::LOOK_AGAIN;
 use integration_tests::node::{Node, server_binary};
 use integration_tests::record::{Answered, settle, wait_projected};
 use integration_tests::requests::Requests;
@@ -14,7 +15,7 @@ use rustix::process::Signal;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::history::v1::{GetHistoryStatusRequest, ListOrdersRequest, ReadReplica};
 
-use crate::pools::{LIMIT, LOOK_AGAIN};
+use crate::pools::LIMIT;
 
 /// Requests in each part.
 const SOME: usize = 30;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::LOOK_AGAIN;
 use integration_tests::node::Node;
 use integration_tests::requests::Requests;
 use integration_tests::{http, record, tool};
@@ -25,9 +26,6 @@ use crate::keys::outer_address;
 
 /// Certificates are read again every two seconds; a busy machine may take a while to come to it.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Between two looks at something that cannot be awaited.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// An authority and a certificate it gave, in PEM.
 struct Issued {

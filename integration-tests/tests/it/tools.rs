@@ -145,7 +145,7 @@ async fn r50_buf_curl_lists_and_calls_every_service() -> Result<()> {
         assert!(said.code == 0 && said.out.contains(word), "{method}: {}{}", said.out, said.err);
     }
     for (method, request, field) in WRONG {
-        let said = buf(&["-d", request, &format!("{base}/{method}")])?;
+        let said = buf(&["-H", &key, "-d", request, &format!("{base}/{method}")])?;
         assert!(said.err.contains("invalid_argument") && said.err.contains(field), "{method}: {}", said.err);
     }
     Ok(())

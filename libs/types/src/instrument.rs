@@ -42,7 +42,7 @@ pub enum InstrumentState {
     PreOpen,
     /// Trading.
     Continuous,
-    /// Stopped for now: nothing but cancels. Entered and left by an operator.
+    /// Stopped: nothing but cancels. Entered and left by an operator.
     Halted,
     /// Winding down: nothing but cancels, and quantity may be replaced downwards.
     CancelOnly,

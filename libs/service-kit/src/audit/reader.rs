@@ -118,7 +118,7 @@ impl Lines {
             let mut text = String::new();
             let length = file.read_line(&mut text)?;
             if !text.ends_with('\n') {
-                // The end for now: of everything, or of a file that has a successor.
+                // The file ends here; the log goes on in the next one, if there is one.
                 let back = i64::try_from(length).map_err(io::Error::other)?;
                 file.seek(SeekFrom::Current(-back))?;
                 let more = segments::list(&self.directory)?.into_iter().any(|(first, _)| first == self.next);

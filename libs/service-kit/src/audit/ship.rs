@@ -44,7 +44,10 @@ pub async fn ship(audit: Audit, gateways: Vec<Channel>) {
             pause = RETRY_LAST;
         } else if !told {
             // The log of a database that is away is the gateway's.
-            tracing::info!(error = ended.message(), "the audit log is not copied into the database for now");
+            tracing::info!(
+                error = ended.message(),
+                "the audit log cannot be copied into the database, it is tried again"
+            );
             told = true;
         }
         tokio::time::sleep(pause).await;

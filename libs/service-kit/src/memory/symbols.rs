@@ -53,8 +53,8 @@ impl Symbols {
     fn resolve(&mut self, address: usize) {
         self.0.entry(address).or_insert_with(|| {
             let mut frames = Vec::new();
-            // A stack holds the addresses that functions return to; the call is the instruction before.
-            backtrace::resolve(address.wrapping_sub(1) as *mut std::ffi::c_void, |symbol| frames.push(frame(symbol)));
+            // A stack holds the addresses that functions return to; `resolve` itself looks one byte before, at the call.
+            backtrace::resolve(address as *mut std::ffi::c_void, |symbol| frames.push(frame(symbol)));
             frames
         });
     }

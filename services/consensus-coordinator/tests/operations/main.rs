@@ -18,6 +18,10 @@ use wire::transport::{Address, Channel, ClientOptions, connect, in_process};
 
 use engines::{Engine, Gateway};
 
+/// Pause between two looks at what another process does: it cannot be awaited, only asked for again. Every loop that
+/// does so has an end.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 type Client = ConsensusServiceClient<Channel>;
 
 struct Running {
@@ -63,8 +67,7 @@ async fn until(client: &mut Client, what: &str, wanted: impl Fn(&[(String, u64)]
         if wanted(&now) {
             return now;
         }
-        // The state of a service that others change can only be asked for again; the loop has an end.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     panic!("{what}: {:?}", leaders(client).await);
 }
@@ -75,8 +78,7 @@ async fn until_two_engines(client: &mut Client) {
         if status(client).await.engines.len() >= 2 {
             return;
         }
-        // As above.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     panic!("there are not two engines: {:?}", status(client).await.engines);
 }
@@ -85,7 +87,7 @@ async fn until_two_engines(client: &mut Client) {
 /// busy machine makes this miss a fault, never invent one.
 async fn throughout(client: &mut Client, what: &str, holds: impl Fn(&str) -> bool) {
     for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
         let leader = leaders(client).await[0].0.clone();
         assert!(holds(&leader), "{what}, but the leader is {leader:?}");
     }
@@ -267,8 +269,7 @@ async fn r55_a_restart_of_the_subsystem_changes_no_leader() {
         {
             break;
         }
-        // As above.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     assert!(one.streams() > streams, "its stream is a new one");
     assert_eq!(leaders(client).await, before);

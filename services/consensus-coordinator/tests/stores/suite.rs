@@ -11,6 +11,9 @@ use journal_core::placement::{Note, Target};
 use types::{Epoch, Incarnation, ShardId};
 use wire::convert::Engine;
 
+/// Pause between two looks at what another process does: it cannot be awaited, only asked for again. Every loop that
+/// does so has an end.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Lease time of all stores under test: the shortest that etcd grants as it is asked for.
 pub(crate) const TTL: Duration = Duration::from_secs(2);
 
@@ -41,8 +44,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: 
         if is_so().await {
             return;
         }
-        // The state of another process cannot be awaited, only asked for again; the loop has an end.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
     panic!("{what}: not within 30 s");
 }
@@ -54,7 +56,7 @@ pub(crate) async fn until_acquired(store: &dyn LeaseStore, wish: Acquire) -> Acq
             Ok(acquired) => return acquired,
             Err(StoreError::Held(_) | StoreError::Unavailable(_)) => {
                 // As above: another holder's lease ends when the store says so.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
             Err(error) => panic!("{error}"),
         }
@@ -83,8 +85,7 @@ pub(crate) async fn state(store: &dyn LeaseStore, shard: u32) -> ShardState {
     for _ in 0..600 {
         match store.read().await {
             Ok(reading) => return reading.shards.get(&ShardId(shard)).cloned().unwrap_or_default(),
-            // As above.
-            Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(StoreError::Unavailable(_)) => tokio::time::sleep(LOOK_AGAIN).await,
             Err(error) => panic!("{error}"),
         }
     }

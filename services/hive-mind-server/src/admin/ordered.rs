@@ -66,7 +66,6 @@ impl Ordered {
     }
 
     /// Asks whether `act` shall be done; it is what will happen, as a statement. A dry run needs no consent.
-    #[allow(dead_code, reason = "for acts that cannot be taken back but touch one thing only")]
     pub(super) fn confirm(&self, act: &str) -> Result<(), Unconfirmed> {
         if self.dry_run || self.yes {
             return Ok(());
