@@ -14,7 +14,6 @@ mod act;
 pub(crate) mod conditions;
 mod reader;
 mod record;
-mod redact;
 mod segments;
 pub mod ship;
 #[cfg(test)]

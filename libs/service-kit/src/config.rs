@@ -14,7 +14,6 @@ mod environment;
 mod follow;
 mod in_force;
 mod live;
-mod secrets;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -28,6 +27,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use toml::de::DeTable;
+
+use crate::secrets;
 
 pub use follow::follow;
 pub use in_force::{Check, Complete, ConfigDoor, InForce, Source};

@@ -8,7 +8,6 @@ use axum::{Json, Router};
 use serde::Serialize;
 use service_kit::clock;
 use service_kit::http::Problem;
-use tonic::Status;
 use wire::pb::admin::v1 as pb;
 use wire::status::ApiError;
 
@@ -20,7 +19,7 @@ pub(crate) fn router(answers: AuditAnswers) -> Router {
 }
 
 async fn records(State(answers): State<AuditAnswers>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let found = answers.search(filter(query.as_deref())?).await.map_err(|status| problem(&status))?;
+    let found = answers.search(filter(query.as_deref())?).await.map_err(|status| ApiError::from_status(&status))?;
     Ok(answer(StatusCode::OK, &RecordsView::from(found)))
 }
 
@@ -28,18 +27,14 @@ async fn verify(State(answers): State<AuditAnswers>, RawQuery(query): RawQuery) 
     if let Some((name, _)) = pairs(query.as_deref()).next() {
         return Err(Problem::bad_request(name, "there is no such parameter here"));
     }
-    let found = answers.verify(pb::VerifyAuditRequest::default()).await.map_err(|status| problem(&status))?;
+    let found =
+        answers.verify(pb::VerifyAuditRequest::default()).await.map_err(|status| ApiError::from_status(&status))?;
     Ok(answer(StatusCode::OK, &VerificationsView::from(found)))
 }
 
 /// Nobody may keep an answer about the present.
 fn answer(status: StatusCode, view: &impl Serialize) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(view)).into_response()
-}
-
-fn problem(status: &Status) -> Problem {
-    let error = ApiError::from_status(status);
-    Problem::bad_request(error.field.unwrap_or_default(), error.message)
 }
 
 fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Act;
 use super::writer::Pending;
-use super::{Act, redact};
-use crate::clock;
+use crate::{clock, secrets};
 
 /// Between what is hashed and the hash.
 const HASH_FIELD: &str = ",\"hash\":\"";
@@ -109,18 +109,18 @@ impl Line {
             at_us,
             node: node.to_owned(),
             action: action.to_owned(),
-            target: redact::text(target),
-            subject: redact::text(caller.subject),
+            target: secrets::text(target),
+            subject: secrets::text(caller.subject),
             role: caller.role.as_str().to_owned(),
             peer: caller.peer,
-            actor: redact::text(actor),
-            reason: redact::text(reason),
-            request_id: redact::text(request_id),
+            actor: secrets::text(actor),
+            reason: secrets::text(reason),
+            request_id: secrets::text(request_id),
             result: result.word().to_owned(),
-            detail: redact::text(result.detail().to_owned()),
-            parameters: if verbose { redact::value(parameters) } else { Value::Null },
-            before: redact::value(before),
-            after: redact::value(after),
+            detail: secrets::text(result.detail().to_owned()),
+            parameters: if verbose { secrets::redacted("", parameters) } else { Value::Null },
+            before: secrets::redacted("", before),
+            after: secrets::redacted("", after),
             prev: head.hash.clone(),
             hash: String::new(),
         };

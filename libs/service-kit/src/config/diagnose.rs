@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::secrets::is_secret;
 use super::{ConfigError, Origin, Place};
+use crate::secrets::is_secret;
 
 /// Two words are taken for the same with a typing error from this similarity on (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;

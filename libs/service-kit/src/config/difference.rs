@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wire::pb::admin::v1::ConfigChange;
 
-use super::{leaves, secrets};
+use super::leaves;
+use crate::secrets;
 
 /// Whether a key may change while the process runs: it is one of `hot`, or below one.
 pub(super) fn is_hot(hot: &[String], key: &str) -> bool {

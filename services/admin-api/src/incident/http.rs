@@ -36,10 +36,10 @@ async fn report(State(incidents): State<Incidents>, RawQuery(query): RawQuery) -
         }
     }
     let report = incidents.report(&request).await.map_err(|status| {
-        let ApiError { message, field, .. } = ApiError::from_status(&status);
+        let mut error = ApiError::from_status(&status);
         // The parameters are called as the fields, without the unit.
-        let field = field.unwrap_or_default();
-        Problem::bad_request(field.trim_end_matches("_us"), message)
+        error.field = error.field.map(|field| field.trim_end_matches("_us").to_owned());
+        Problem::from(error)
     })?;
     let view = IncidentView::from(report);
     let fresh = (header::CACHE_CONTROL, "no-store");

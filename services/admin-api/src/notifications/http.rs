@@ -60,7 +60,7 @@ async fn list(State(notifications): State<Notifications>, RawQuery(query): RawQu
         _ => return Err(Problem::bad_request("query", "there is only the parameter limit here")),
     };
     let found = notifications.list_notifications(tonic::Request::new(pb::ListNotificationsRequest { limit })).await;
-    let found = found.map_err(|status| refuse(ApiError::from_status(&status)))?;
+    let found = found.map_err(|status| ApiError::from_status(&status))?;
     Ok(answer(&NotificationsView::from(found.into_inner())))
 }
 
@@ -75,12 +75,8 @@ async fn send(State(notifications): State<Notifications>, request: Request<Body>
     let kind = pb::NotificationKind::from(kind).into();
     let request =
         pb::SendNotificationRequest { order, kind, message, incident, severity, status, unverified, dedupe_key };
-    let sent = notifications.send(caller, request).await.map_err(refuse)?;
+    let sent = notifications.send(caller, request).await?;
     Ok(answer(&SentView::new(sent, dry_run)))
-}
-
-fn refuse(error: ApiError) -> Problem {
-    Problem::bad_request(error.field.unwrap_or_default(), error.message)
 }
 
 fn answer(view: &impl serde::Serialize) -> Response {

@@ -29,8 +29,9 @@ const RETRY_LAST: Duration = Duration::from_secs(30);
 const STANDBY: Duration = Duration::from_secs(1);
 /// How long a projector that was asked to stop goes on to write what is committed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Lowest scheduling priority: the history takes what the order path leaves.
-const NICE: i32 = 19;
+/// Scheduling priority: about a tenth of a processor that others want as well. Where all processors are busy for long,
+/// the lowest one (19) gives a history so little that it never catches up.
+const NICE: i32 = 10;
 
 /// What a projector needs.
 #[derive(Debug)]
