@@ -1,7 +1,8 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `runbook`, `demo`, `chaos`. Nothing here is shipped, and nothing here
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `alerts`, `runbook`, `demo`, `chaos`. Nothing here is shipped, and nothing here
 //! depends on the crates it looks at.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks there")]
 
+mod alerts;
 mod chaos;
 mod demo;
 mod runbook;
@@ -35,6 +36,12 @@ enum Chore {
         /// Write present sizes of what is too long into xtask/ratchet.toml. For splitting work, not for new code.
         #[arg(long)]
         record: bool,
+    },
+    /// Prometheus' rules and their tests, and Grafana's dashboard, from the sources in deploy/.
+    Alerts {
+        /// Only say whether they are up to date.
+        #[arg(long)]
+        check: bool,
     },
     /// Faults against a cluster of real processes under load, then a report.
     Chaos {
@@ -79,6 +86,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test { quick } => testing::run(&root, quick),
         Chore::Tidy { record } => tidy::run(&root, record),
+        Chore::Alerts { check } => alerts::run(&root, check),
         Chore::Chaos { minutes, seed, arguments } => chaos::run(&root, minutes, seed, &arguments),
         Chore::Runbook { report, output } => runbook::run(&root, report.as_deref(), matches!(output, Output::Json)),
         Chore::Demo { arguments } => demo::run(&root, &arguments),

