@@ -113,6 +113,7 @@ async fn r57_status_doctor_healthcheck_top_and_bundle() -> Result<()> {
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+    assert_eq!(ask(&["healthcheck", "--strict"])?.code, 0, "it is never well");
     let well = ask(&["doctor"])?;
     assert_eq!((well.code, &document(&well)?["failed"]), (0, &json!(0)), "{}", well.out);
     let status = document(&ask(&["status"])?)?;

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 use std::{fmt, io, thread};
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,10 @@ use writer::{Message, Pending, Writer};
 /// Records that may wait for the disk. At one sync per batch this is far more than operators do, and some tenths of a
 /// second of verbose records of a busy market.
 const QUEUE: usize = 16_384;
+/// Longest wait for the disk.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+/// Between two attempts to put something into a full queue.
+const ROOM_AGAIN: Duration = Duration::from_millis(10);
 
 /// Directory of the files, below the data directory.
 const DIRECTORY: &str = "audit";
@@ -258,13 +263,23 @@ impl Audit {
         }
     }
 
-    /// Returns when everything that was recorded before is on disk, or cannot be written.
+    /// Returns when everything that was recorded before is on disk, or after a few seconds: a process must be able to
+    /// end while its disk refuses.
     pub async fn flush(&self) {
-        let Some(queue) = self.0.queue.clone() else { return };
+        let Some(queue) = &self.0.queue else { return };
         let (done, wait) = oneshot::channel();
-        // A full queue makes the sender wait, which no worker thread may.
-        tokio::task::spawn_blocking(move || queue.send(Message::Flush(done)));
-        wait.await.ok();
+        let written = async {
+            let mut message = Message::Flush(done);
+            while let Err(TrySendError::Full(refused)) = queue.try_send(message) {
+                message = refused;
+                // The queue of a thread cannot be awaited, only tried again; the time limit ends it.
+                tokio::time::sleep(ROOM_AGAIN).await;
+            }
+            wait.await.ok();
+        };
+        if tokio::time::timeout(FLUSH_LIMIT, written).await.is_err() {
+            tracing::error!("audit records are not on disk yet: it cannot be written");
+        }
     }
 
     /// Last record on disk, and told of every further one.

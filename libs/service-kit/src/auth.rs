@@ -78,6 +78,8 @@ struct Inner {
     credentials: Credentials,
     /// What was wrong at the last reading.
     problems: Mutex<Vec<String>>,
+    /// Held while the directory is read and what was found comes into force.
+    reading: Mutex<()>,
     revoked: revoked::Revoked,
     audit: Audit,
     keys_dir: PathBuf,
@@ -169,6 +171,7 @@ impl Auth {
             certified: Arc::new(Caller::new("certificate", Role::Node, None)),
             credentials: Credentials::new(None),
             problems: Mutex::default(),
+            reading: Mutex::default(),
             revoked,
             audit,
             keys_dir: config.keys_dir.clone(),
@@ -284,6 +287,8 @@ impl Auth {
         if inner.mode != Mode::Keys {
             return;
         }
+        // Two at once could leave what the earlier one had read.
+        let _one_at_a_time = inner.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let found = files::read(&inner.keys_dir);
         let changes = self.apply(&found);
         let mut known = inner.problems.lock().unwrap_or_else(PoisonError::into_inner);

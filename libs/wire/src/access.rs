@@ -81,13 +81,13 @@ const RULES: &[(&str, &[(&str, Access)])] = &[
         "hivemind.consensus.v1.ConsensusService",
         &[
             ("AcquireLeadership", Peer),
-            ("DrainEngine", Act),
-            ("ForceElection", Act),
+            ("DrainEngine", NodeAct),
+            ("ForceElection", NodeAct),
             ("GetConsensusStatus", Inspect),
             ("Heartbeat", Peer),
             ("ReleaseLeadership", Peer),
-            ("RestartConsensus", Act),
-            ("SetElections", Act),
+            ("RestartConsensus", NodeAct),
+            ("SetElections", NodeAct),
         ],
     ),
     (

@@ -16,6 +16,7 @@ use wire::transport::Channel;
 
 use crate::gather::Gather;
 use crate::metrics::Question;
+use crate::orders::in_the_name_of;
 use crate::targets::Asked;
 
 /// Answers from what is gathered.
@@ -135,14 +136,6 @@ impl Configuration {
         });
         Ok(pb::SetLogLevelResponse { instances: instances.collect() })
     }
-}
-
-/// The others are called by this instance; in their records, too, it was whoever called here.
-fn in_the_name_of(caller: &Caller, mut order: Order) -> Order {
-    if order.actor.is_empty() {
-        order.actor.clone_from(&caller.subject);
-    }
-    order
 }
 
 #[tonic::async_trait]

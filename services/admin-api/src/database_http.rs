@@ -8,8 +8,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::Deserialize;
 use service_kit::http::Problem;
+use tonic::Request;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Status};
 use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::database_service_server::DatabaseService;
 use wire::pb::consensus::v1::Order;
@@ -40,28 +40,28 @@ pub(crate) fn router(orders: DatabaseOrders) -> Router {
         .with_state(orders)
 }
 
-async fn reset(State(orders): State<DatabaseOrders>, request: HttpRequest<Body>) -> Result<Response, Response> {
+async fn reset(State(orders): State<DatabaseOrders>, request: HttpRequest<Body>) -> Result<Response, Problem> {
     let request = read(request, |OrderBody { request_id, actor, reason, dry_run, targets, timeout_ms }| {
         let order = Some(Order { request_id, actor, reason, dry_run });
         pb::ResetPoolsRequest { order, targets, timeout_ms }
     });
-    let done = orders.reset_pools(request.await?).await.map_err(|status| refuse(&status))?;
+    let done = orders.reset_pools(request.await?).await.map_err(|status| ApiError::from_status(&status))?;
     Ok(answer(&ResetView::new(done.into_inner())))
 }
 
-async fn optimize(State(orders): State<DatabaseOrders>, request: HttpRequest<Body>) -> Result<Response, Response> {
+async fn optimize(State(orders): State<DatabaseOrders>, request: HttpRequest<Body>) -> Result<Response, Problem> {
     let request = read(request, |OrderBody { request_id, actor, reason, dry_run, targets, timeout_ms }| {
         let order = Some(Order { request_id, actor, reason, dry_run });
         pb::OptimizeConnectionsRequest { order, targets, timeout_ms }
     });
-    let done = orders.optimize_connections(request.await?).await.map_err(|status| refuse(&status))?;
+    let done = orders.optimize_connections(request.await?).await.map_err(|status| ApiError::from_status(&status))?;
     Ok(answer(&OptimizationView::new(done.into_inner())))
 }
 
 /// The order as a call, with what the doors know of the caller.
-async fn read<T>(request: HttpRequest<Body>, message: impl FnOnce(OrderBody) -> T) -> Result<Request<T>, Response> {
+async fn read<T>(request: HttpRequest<Body>, message: impl FnOnce(OrderBody) -> T) -> Result<Request<T>, Problem> {
     let (parts, body) = request.into_parts();
-    let bad = |why: String| Problem::bad_request("body", why).into_response();
+    let bad = |why: String| Problem::bad_request("body", why);
     let body = to_bytes(body, BODY_MAX).await.map_err(|error| bad(error.to_string()))?;
     let order = match &body[..] {
         [] => OrderBody::default(),
@@ -74,11 +74,6 @@ async fn read<T>(request: HttpRequest<Body>, message: impl FnOnce(OrderBody) -> 
         metadata.insert("authorization", key);
     }
     Ok(Request::from_parts(metadata, parts.extensions, message(order)))
-}
-
-fn refuse(status: &Status) -> Response {
-    let ApiError { message, field, .. } = ApiError::from_status(status);
-    Problem::bad_request(field.unwrap_or_default(), message).into_response()
 }
 
 fn answer(view: &impl serde::Serialize) -> Response {

@@ -9,12 +9,14 @@ pub(crate) mod market;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
+use service_kit::clock;
 use service_kit::http::Problem;
 
 use crate::config::MAX_TIMEOUT;
@@ -57,6 +59,20 @@ async fn get_memory(State(gather): State<Arc<Gather>>, RawQuery(query): RawQuery
 fn answer(up: bool, view: &impl Serialize) -> Response {
     let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(view)).into_response()
+}
+
+/// What the query of a request says, decoded.
+pub(crate) type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// The pairs of a query, in order.
+pub(crate) fn pairs(query: Pairs) -> Result<Vec<(String, String)>, Problem> {
+    query.map(|Query(pairs)| pairs).map_err(|error| Problem::bad_request("query", error.body_text()))
+}
+
+/// A time in a query, microseconds since the Unix epoch.
+pub(crate) fn time(name: &str, text: &str) -> Result<u64, Problem> {
+    let us = clock::parse_rfc3339(text);
+    us.ok_or_else(|| Problem::bad_request(name, "must be a time like 2026-01-31T12:00:00Z"))
 }
 
 /// The only parameter there is.

@@ -11,7 +11,6 @@ mod stamps;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use service_kit::clock;
 use tonic::{Request, Response, Status};
 use wire::pb::admin::v1 as pb;
@@ -28,6 +27,8 @@ use crate::gather::Gather;
 const RECORDS_MAX: u32 = 1_000;
 /// Longest time of a report: more than that is no incident.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Longest wait for a gateway that counts orders: it reads many pages.
+const GATEWAY_WAITS: Duration = Duration::from_secs(10);
 /// What an order itself changes is in the history.
 const ORDERS: &str = "order.";
 
@@ -161,16 +162,17 @@ fn event(record: pb::AuditRecord) -> pb::IncidentEvent {
     }
 }
 
-/// The first of several that answers.
+/// The first of several that answers. One after the other: all of them would look into the same database.
 async fn first_that_answers<T, F>(channels: &[Channel], ask: impl Fn(Channel) -> F) -> Result<T, String>
 where
     F: Future<Output = Result<T, Status>>,
 {
     let mut error = "no gateway is configured".to_owned();
-    for answer in join_all(channels.iter().cloned().map(ask)).await {
-        match answer {
-            Ok(value) => return Ok(value),
-            Err(status) => error = crate::targets::explain(&status),
+    for channel in channels {
+        match tokio::time::timeout(GATEWAY_WAITS, ask(channel.clone())).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(status)) => error = crate::targets::explain(&status),
+            Err(_) => error = format!("no answer within {} s", GATEWAY_WAITS.as_secs()),
         }
     }
     Err(error)

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use service_kit::Caller;
 use service_kit::node::NodeKeys;
 use tonic::{Extensions, Request, Response, Status};
 use wire::pb::admin::v1 as pb;
@@ -16,6 +17,7 @@ use wire::status::ApiError;
 use crate::config::MAX_TIMEOUT;
 use crate::gather::Gather;
 use crate::metrics::Question;
+use crate::orders::in_the_name_of;
 
 /// How long an instance may take to write down that a key was revoked.
 const REVOKE_LIMIT: Duration = Duration::from_secs(10);
@@ -68,6 +70,7 @@ impl KeyService for KeyOrders {
         request: Request<pb::RevokeKeyRequest>,
     ) -> Result<Response<pb::RevokeKeyResponse>, Status> {
         let (metadata, extensions, pb::RevokeKeyRequest { order, id, fingerprint }) = request.into_parts();
+        let order = Some(in_the_name_of(&Caller::of(&extensions), order.unwrap_or_default()));
         let order = pb::RevokeNodeKeyRequest { order, id, fingerprint };
         // What is wrong with the order is told by this instance, and then none is ordered.
         let own = self.own.revoke_node_key(Request::from_parts(metadata, extensions, order.clone())).await?;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use service_kit::Caller;
 use service_kit::node::NodeMemory;
 use tonic::{Request, Response, Status};
 use wire::pb::admin::v1 as pb;
@@ -15,6 +16,7 @@ use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
 
 use crate::gather::Gather;
 use crate::metrics::Question;
+use crate::orders::in_the_name_of;
 use crate::targets::Asked;
 
 /// Longest wait for an instance to switch.
@@ -48,6 +50,7 @@ impl MemoryService for MemoryAnswers {
     ) -> Result<Response<pb::SetMemoryProfilingResponse>, Status> {
         let (metadata, extensions, pb::SetMemoryProfilingRequest { order, enabled, targets }) = request.into_parts();
         let chosen = self.gather.choose(targets)?;
+        let order = Some(in_the_name_of(&Caller::of(&extensions), order.unwrap_or_default()));
         let order = pb::SetNodeMemoryProfilingRequest { order, enabled };
         let ask = async |channel| Ok(client(channel).set_node_memory_profiling(order.clone()).await?.into_inner());
         let own = Request::from_parts(metadata, extensions, order.clone());

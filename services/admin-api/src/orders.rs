@@ -4,7 +4,9 @@
 use std::future::Future;
 use std::time::Duration;
 
+use service_kit::Caller;
 use tonic::{Response, Status};
+use wire::pb::consensus::v1::Order;
 use wire::status::ApiError;
 use wire::transport::Channel;
 
@@ -73,4 +75,12 @@ impl Gather {
         let (own, others) = tokio::join!(own, others);
         own.into_iter().chain(others).collect()
     }
+}
+
+/// The others are called by this instance; in their records, too, it was whoever called here.
+pub(crate) fn in_the_name_of(caller: &Caller, mut order: Order) -> Order {
+    if order.actor.is_empty() {
+        order.actor.clone_from(&caller.subject);
+    }
+    order
 }

@@ -53,12 +53,17 @@ impl Trading {
         caller: Caller,
         request: &pb::SetTradingRequest,
     ) -> Result<pb::SetTradingResponse, ApiError> {
-        let order = request.order.clone().unwrap_or_default();
-        let result = self.carry_out(request, order.dry_run).await;
-        if !order.dry_run {
-            self.audit.record(act(caller, &order, request, &result));
-        }
-        result
+        let (own, request) = (self.clone(), request.clone());
+        // Goes on when the caller has gone, and is recorded all the same.
+        let done = tokio::spawn(async move {
+            let order = request.order.clone().unwrap_or_default();
+            let result = own.carry_out(&request, order.dry_run).await;
+            if !order.dry_run {
+                own.audit.record(act(caller, &order, &request, &result));
+            }
+            result
+        });
+        done.await.map_err(|error| ApiError::internal(error.to_string()))?
     }
 
     async fn carry_out(
@@ -87,12 +92,22 @@ impl Trading {
         match plan(action, before) {
             Plan::Nothing(why) => change.note = why.to_owned(),
             Plan::Through(states) => {
-                let book = self.engines.book(&symbol, DEPTH, true).await.unwrap_or_default();
-                let orders = book.bids.iter().chain(&book.asks).map(|level| u64::from(level.orders)).sum();
-                change.resting_orders = orders;
+                match self.engines.book(&symbol, DEPTH, true).await {
+                    Ok(book) => {
+                        let orders = book.bids.iter().chain(&book.asks).map(|level| u64::from(level.orders)).sum();
+                        change.resting_orders = orders;
+                    }
+                    Err(error) => change.note = format!("its orders could not be counted: {error}"),
+                }
                 for state in states {
                     if !dry_run && let Err(error) = self.move_to(&symbol, *state).await {
-                        change.note = error.to_string();
+                        change.note = if change.after() == before {
+                            error.to_string()
+                        } else {
+                            let (now, wanted) = (change.after().as_str_name(), state.as_str_name());
+                            let way = "hivemind.admin.v1.InstrumentService/SetInstrumentState";
+                            format!("{error}; it is in {now} now: set it to {wanted} by {way}")
+                        };
                         change.failed = true;
                         break;
                     }

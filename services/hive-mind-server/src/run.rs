@@ -5,9 +5,10 @@
 mod neighbours;
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use persistence_gateway::config::JournalBackend;
 use serde::Serialize;
 use service_kit::audit::Audit;
@@ -122,6 +123,7 @@ impl Composed {
         context.memory.configure(in_force.part(|config| config.memory.clone()));
         context.log_level = log_level;
         in_force.report_to(&mut context);
+        check_advertised(&config, roles)?;
         let node = Node::bind(NodeOptions::new(config.listen, context, exporter)).await?;
         let addresses = node.addresses();
         write_addresses(data_dir.path(), &config.node.name, addresses)?;
@@ -167,6 +169,23 @@ impl Composed {
     }
 }
 
+/// Others cannot reach an engine by the address that stands for all addresses of its machine.
+fn check_advertised(config: &ServerConfig, roles: &BTreeSet<Role>) -> Result<()> {
+    let (grpc, usual) = (config.listen.grpc, order_engine::Config::default().advertised_address);
+    let others = config.peers.order_engine.texts().chain(config.peers.consensus_coordinator.texts()).next().is_some();
+    if roles.contains(&Role::OrderEngine)
+        && grpc.ip().is_unspecified()
+        && others
+        && config.order_engine.advertised_address == usual
+    {
+        bail!(
+            "listen.grpc is {grpc}: set order_engine.advertised_address to the address by which other processes reach \
+             this one"
+        );
+    }
+    Ok(())
+}
+
 /// Unless set otherwise, the engine goes by the node's name and is reached where the node really listens.
 fn engine_config(config: &ServerConfig, addresses: Listen) -> order_engine::Config {
     let (mut engine, usual) = (config.order_engine.clone(), order_engine::Config::default());
@@ -174,7 +193,7 @@ fn engine_config(config: &ServerConfig, addresses: Listen) -> order_engine::Conf
         engine.name.clone_from(&config.node.name);
     }
     if engine.advertised_address == usual.advertised_address {
-        engine.advertised_address = format!("{}://{}", config.scheme(), addresses.grpc);
+        engine.advertised_address = format!("{}://{}", config.scheme(), reached_from_here(addresses.grpc));
     }
     engine
 }
@@ -251,14 +270,25 @@ async fn build(
     Ok(services)
 }
 
+/// Where this machine reaches what listens there: who listens on all addresses is reached over loopback.
+fn reached_from_here(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
 /// Written in one step, so that a reader sees all of it or nothing.
 fn write_addresses(data_dir: &Path, name: &str, addresses: Listen) -> Result<()> {
     let file = AddressesFile {
         pid: std::process::id(),
         name: name.to_owned(),
-        grpc: addresses.grpc.to_string(),
-        admin: addresses.admin.to_string(),
-        metrics: addresses.metrics.to_string(),
+        grpc: reached_from_here(addresses.grpc).to_string(),
+        admin: reached_from_here(addresses.admin).to_string(),
+        metrics: reached_from_here(addresses.metrics).to_string(),
     };
     let target = data_dir.join(ADDRESSES_FILE);
     let temporary = data_dir.join("node.json.new");

@@ -24,6 +24,8 @@ pub(super) struct Backlog {
     file: Option<File>,
     entries: Vec<Entry>,
     promised: Option<Epoch>,
+    /// Whether a write failed: what stands behind the last whole record then, nobody knows.
+    broken: bool,
 }
 
 impl Backlog {
@@ -38,6 +40,7 @@ impl Backlog {
             file: None,
             entries: Vec::new(),
             promised: None,
+            broken: false,
         };
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -112,7 +115,7 @@ impl Backlog {
     }
 
     fn forget(&mut self) {
-        (self.bytes, self.records, self.file, self.promised) = (0, 0, None, None);
+        (self.bytes, self.records, self.file, self.promised, self.broken) = (0, 0, None, None, false);
         self.entries = Vec::new();
     }
 
@@ -129,8 +132,15 @@ impl Backlog {
         if self.bytes + bytes.len() as u64 > self.limit {
             return Err(StoreError::Full { path: self.path.display().to_string() });
         }
-        // A write or a sync that failed leaves an unknown end: the next start cuts it, this process may not go on.
-        self.with_file("write", |file| file.write_all(&bytes).and_then(|()| file.sync_data()))?;
+        if self.broken {
+            let cause =
+                format!("{} could not be written before: make room, then restart the gateway", self.path.display());
+            return Err(StoreError::OutOfService { cause });
+        }
+        let written = self.with_file("write", |file| file.write_all(&bytes).and_then(|()| file.sync_data()));
+        // The next start cuts an unfinished end, so nothing may stand behind one.
+        self.broken = written.is_err();
+        written?;
         self.bytes += bytes.len() as u64;
         self.records += records.len() as u64;
         Ok(())
@@ -183,6 +193,23 @@ mod tests {
             entry
         };
         (from..from + count).map(seal).collect()
+    }
+
+    #[test]
+    fn nothing_stands_behind_a_write_that_failed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("shard-0.backlog");
+        let taken = entries(5, 3);
+        let mut backlog = Backlog::open(&path, DISK, 1 << 20).expect("nothing yet");
+        backlog.append(&taken[..1]).expect("written");
+        let good = backlog.file.replace(File::open(&path).expect("readable, not writable"));
+        assert!(matches!(backlog.append(&taken[1..2]), Err(StoreError::Io { .. })));
+        backlog.file = good;
+        assert!(matches!(backlog.append(&taken[1..2]), Err(StoreError::OutOfService { .. })));
+        assert_eq!(Backlog::open(&path, DISK, 1 << 20).expect("read").entries(), &taken[..1]);
+        backlog.clear().expect("removed");
+        backlog.append(&taken[1..]).expect("a new file is as good as ever");
+        assert_eq!(Backlog::open(&path, DISK, 1 << 20).expect("read").entries(), &taken[1..]);
     }
 
     #[test]

@@ -97,7 +97,8 @@ impl VolatileStorage {
     /// as taken: whoever asked was not told otherwise, and asks again.
     fn go_on_without(&mut self, cause: &StoreError) -> Result<bool, StoreError> {
         let away = matches!(cause, StoreError::Database { .. } | StoreError::OutOfService { .. });
-        let (Some(backlog), Some(known), true) = (&mut self.backlog, self.known.take(), away) else { return Ok(false) };
+        let (Some(backlog), true) = (&mut self.backlog, away) else { return Ok(false) };
+        let Some(known) = self.known.take() else { return Ok(false) };
         let cuts = self.in_doubt.as_ref().and_then(|unit| unit.truncate_to).is_some_and(|to| to < known.tail.seq);
         if !self.volatility.is_allowed() || cuts {
             self.known = Some(known);

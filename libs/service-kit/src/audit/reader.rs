@@ -28,10 +28,6 @@ pub struct Query {
     pub result: String,
     /// Only records whose line contains this text, upper and lower case alike.
     pub text: String,
-    /// Only records before this number; 0 for no bound.
-    pub before_seq: u64,
-    /// Only records after this number.
-    pub after_seq: u64,
 }
 
 impl Query {
@@ -45,8 +41,6 @@ impl Query {
             && (who.is_empty() || record.actor == *who || record.subject == *who)
             && (request_id.is_empty() || record.request_id == *request_id)
             && (result.is_empty() || record.result == *result)
-            && (self.before_seq == 0 || record.seq < self.before_seq)
-            && record.seq > self.after_seq
     }
 }
 
@@ -54,10 +48,7 @@ impl Query {
 pub(super) fn search(directory: &Path, query: &Query) -> io::Result<Vec<Record>> {
     let mut found = Vec::new();
     let text = query.text.to_lowercase();
-    for (first, path) in segments::list(directory)?.into_iter().rev() {
-        if query.before_seq > 0 && first >= query.before_seq {
-            continue;
-        }
+    for (_, path) in segments::list(directory)?.into_iter().rev() {
         let content = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
         for line in content.lines().rev() {
             if !text.is_empty() && !line.to_lowercase().contains(&text) {
@@ -70,9 +61,6 @@ pub(super) fn search(directory: &Path, query: &Query) -> io::Result<Vec<Record>>
                     return Ok(found);
                 }
             }
-        }
-        if first <= query.after_seq {
-            break;
         }
     }
     Ok(found)

@@ -44,11 +44,12 @@ impl Segments {
         match read_head(directory)? {
             // A line that is on disk and not in the head is what a crash leaves.
             Some(kept) if kept.seq > segments.head.seq => {
-                segments.damage = Some(format!("records {} to {} are missing", segments.head.seq + 1, kept.seq));
+                let missing = || format!("records {} to {} are missing", segments.head.seq + 1, kept.seq);
+                segments.damage.get_or_insert_with(missing);
                 segments.head = kept;
             }
             Some(kept) if kept.seq == segments.head.seq && kept.hash != segments.head.hash => {
-                segments.damage = Some(format!("record {} is not the one that was written", kept.seq));
+                segments.damage.get_or_insert_with(|| format!("record {} is not the one that was written", kept.seq));
                 segments.head = kept;
             }
             Some(_) => {}

@@ -38,7 +38,7 @@ pub async fn ship(audit: Audit, gateways: Vec<Channel>) {
     let mut told = false;
     for gateway in gateways.iter().cycle() {
         // Until it fails; then the next gateway.
-        let ended = follow(&audit, &directory, gateway, &mut head, &mut pause).await;
+        let ended = follow(&audit, &directory, gateway, &mut head, (&mut pause, &mut told)).await;
         if ended.code() == Code::FailedPrecondition || ended.code() == Code::Unimplemented {
             tracing::debug!(reason = ended.message(), "the audit log is not copied");
             pause = RETRY_LAST;
@@ -61,7 +61,7 @@ async fn follow(
     directory: &Path,
     gateway: &Channel,
     head: &mut tokio::sync::watch::Receiver<super::Head>,
-    pause: &mut Duration,
+    (pause, told): (&mut Duration, &mut bool),
 ) -> Status {
     loop {
         if head.borrow_and_update().seq > 0 {
@@ -96,7 +96,7 @@ async fn follow(
             match limited(client.append_audit(request)).await {
                 Ok(answer) => {
                     metrics::gauge!("audit_copied_seq").set(answer.last_seq as f64);
-                    *pause = RETRY_FIRST;
+                    (*pause, *told) = (RETRY_FIRST, false);
                 }
                 Err(status) => return status,
             }

@@ -18,8 +18,6 @@ use crate::{Component, clock};
 const BATCH: usize = 1_024;
 /// Between two attempts to write to a disk that refuses.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// Attempts that a caller who waits for the disk waits for.
-const ATTEMPTS_WHILE_WAITED_FOR: u32 = 3;
 
 pub(super) enum Message {
     Record(Pending),
@@ -73,7 +71,7 @@ impl Writer {
                     break;
                 }
             }
-            self.keep(&lines, !waiting.is_empty());
+            self.keep(&lines);
             for done in waiting {
                 // Who waited may have gone.
                 done.send(()).ok();
@@ -97,9 +95,8 @@ impl Writer {
     }
 
     /// Writes until it is done: a disk that is full now may not be later, and the queue holds what comes meanwhile.
-    /// Whoever waits is let go after a few attempts: a process must be able to end.
-    fn keep(&mut self, lines: &[Line], waited_for: bool) {
-        for attempt in 1_u32.. {
+    fn keep(&mut self, lines: &[Line]) {
+        loop {
             match self.segments.append(lines) {
                 Ok(()) => {
                     metrics::counter!("audit_records_total").increment(lines.len() as u64);
@@ -109,11 +106,6 @@ impl Writer {
                 }
                 Err(error) => {
                     self.component.degraded(format!("the audit log cannot be written: {error}; free its disk"));
-                    if waited_for && attempt >= ATTEMPTS_WHILE_WAITED_FOR {
-                        tracing::error!(%error, records = lines.len(), "audit records are lost");
-                        metrics::counter!("audit_lost_total").increment(lines.len() as u64);
-                        return;
-                    }
                 }
             }
             // Nothing tells when a disk can be written again.

@@ -125,7 +125,13 @@ fn keys(text: &str) -> Result<Vec<Given>, String> {
 
 /// The message of the parser, unless it repeats a value.
 fn kind(message: &str) -> &str {
-    if message.contains("unknown variant") { "there is no such role" } else { message }
+    if message.contains("unknown variant") {
+        "there is no such role"
+    } else if message.starts_with("invalid type") {
+        "a value is of the wrong type"
+    } else {
+        message
+    }
 }
 
 fn given(entry: Entry) -> Result<Given, (String, String)> {
@@ -194,6 +200,8 @@ mod tests {
             (&format!("[[key]]\nid = \"a\"\nrole = \"{whole}\"\nhash = \"{hash}\"\n"), "no such role"),
             (&format!("[[key]]\nid = \"a\"\nrole = \"trader\"\nhash = \"{hash}\"\n"), "needs accounts"),
             (&format!("[[key]]\nid = \"a\"\nrole = \"viewer\"\naccounts = [1]\nhash = \"{hash}\"\n"), "only a trader"),
+            (&format!("key = \"{whole}\"\n"), "wrong type"),
+            (&format!("key = [\"{whole}\"]\n"), "wrong type"),
             (
                 &format!("[[key]]\nid = \"a\"\nrole = \"trader\"\naccounts = \"{whole}\"\nhash = \"{hash}\"\n"),
                 "accounts",

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use wire::api_key::{ApiKey, ApiKeyError};
@@ -106,13 +107,17 @@ impl Auth {
         if dry_run {
             return Ok(Rotated { key: None, info, revoked });
         }
-        self.put(&given).map_err(|error| KeepError::ReadOnly {
+        let written = self.put(&given).map_err(|error| KeepError::ReadOnly {
             directory: self.0.keys_dir.display().to_string(),
             reason: error.to_string(),
         })?;
         if !keep_former {
             let hashes = former.iter().map(|entry| entry.given.hash).collect();
-            self.0.revoked.add(&hashes).map_err(KeepError::Revoked)?;
+            self.0.revoked.add(&hashes).map_err(|error| {
+                // A key that nobody was given must not come into force.
+                fs::remove_file(&written).ok();
+                KeepError::Revoked(error)
+            })?;
         }
         self.read_again();
         Ok(Rotated { key: Some(key), info, revoked })
@@ -123,15 +128,22 @@ impl Auth {
         self.0.ring.load().listed(id)
     }
 
-    fn put(&self, given: &Given) -> io::Result<()> {
+    /// Where it was put.
+    fn put(&self, given: &Given) -> io::Result<PathBuf> {
         let directory = &self.0.keys_dir;
         let name = format!("rotated-{}-{}.toml", given.id, given.hash.fingerprint());
-        let temporary = directory.join(format!(".{name}"));
-        // Whoever may read the directory may read hashes; nobody else should.
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(files::entry(given).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, directory.join(name))
+        let (temporary, path) = (directory.join(format!(".{name}")), directory.join(&name));
+        let write = || {
+            // Whoever may read the directory may read hashes; nobody else should.
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+            file.write_all(files::entry(given).as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)
+        };
+        write().inspect_err(|_| {
+            fs::remove_file(&temporary).ok();
+        })?;
+        Ok(path)
     }
 }
 

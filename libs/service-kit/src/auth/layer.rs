@@ -181,7 +181,6 @@ pub(crate) fn of_route(method: &Method, path: &str) -> Access {
         "/livez" | "/readyz" | "/health" | "/" if reads => Access::Open,
         path if reads && path.starts_with("/console/") => Access::Open,
         _ if reads => Access::Inspect,
-        path if path.starts_with("/admin/keys") => Access::Admin,
         _ => Access::Act,
     }
 }

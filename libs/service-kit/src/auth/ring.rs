@@ -99,7 +99,7 @@ impl Ring {
         listed.iter().chain(&self.node).chain(former).chain(&self.local).find(|entry| entry.given.hash == hash)
     }
 
-    /// Whether any key but the local one is in force.
+    /// Whether the files list no key that is in force.
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -118,7 +118,7 @@ impl Ring {
 
     /// Applies new limits to every key.
     pub(super) fn set_limits(&self, limits: &Limits) {
-        for entry in self.entries() {
+        for entry in self.entries().iter().chain(self.former_node.as_ref().map(|(entry, _)| entry)) {
             entry.limit.set(limits);
         }
     }

@@ -22,7 +22,7 @@ use wire::pb::admin::v1::{ConfigChange, ConfigOutcome, ConfigResult, ConfigValue
 use super::difference::{changes, is_hot, merged};
 use super::{Live, Loaded, Origin, load_text, process_variables, read};
 use crate::audit::{Act, Audit, Outcome};
-use crate::{Component, NodeContext, Role, clock, metrics};
+use crate::{Component, NodeContext, clock, metrics};
 
 /// Where a configuration comes from, and what makes it complete.
 pub struct Source<T> {
@@ -238,7 +238,7 @@ impl<T> Inner<T> {
     fn record_act(&self, act: Act, outcome: &ConfigOutcome) {
         let unchanged = outcome.result() == ConfigResult::Unchanged;
         let Some(Reports { node, audit, .. }) = self.reports.get() else { return };
-        if unchanged && act.caller.role == Role::Node {
+        if unchanged && act.actor.is_empty() {
             return;
         }
         let values = |of: fn(&ConfigChange) -> &String| -> Value {

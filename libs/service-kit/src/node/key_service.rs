@@ -120,7 +120,11 @@ impl NodeKeyService for NodeKeys {
         if fingerprint.len() > FINGERPRINT_MAX {
             return Err(ApiError::invalid("fingerprint", "must have at most 12 characters").into());
         }
-        let revoked = self.0.auth.revoke(&id, &fingerprint, order.dry_run);
+        let (auth, wanted, only) = (self.0.auth.clone(), id.clone(), fingerprint.clone());
+        // A mounted directory may be slow.
+        let revoke = move || auth.revoke(&wanted, &only, order.dry_run);
+        let revoked =
+            tokio::task::spawn_blocking(revoke).await.map_err(|error| ApiError::internal(error.to_string()))?;
         let done = revoked.as_ref().map(|revoked| json!({ "fingerprint": fingerprint, "revoked": revoked }));
         self.record("keys.revoke", &extensions, &order, &id, done);
         let revoked = count(revoked.map_err(ApiError::from)?);

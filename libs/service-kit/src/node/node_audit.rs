@@ -82,8 +82,7 @@ fn query(filter: pb::AuditFilter) -> Result<Query, ApiError> {
         return Err(ApiError::invalid("filter.result", "must be ok, refused, failed or empty"));
     }
     let pb::AuditFilter { limit: _, from_us, to_us, action, who, request_id, result, text, without_action } = filter;
-    let (before_seq, after_seq) = (0, 0);
-    Ok(Query { limit, from_us, to_us, action, without_action, who, request_id, result, text, before_seq, after_seq })
+    Ok(Query { limit, from_us, to_us, action, without_action, who, request_id, result, text })
 }
 
 fn record(record: Record) -> pb::AuditRecord {

@@ -75,7 +75,10 @@ impl LogLevel {
     /// # Errors
     /// [`TelemetryError::Level`], and then nothing is changed.
     pub fn order(&self, level: &str, time: Duration) -> Result<LevelState, TelemetryError> {
-        let mut state = self.lock();
+        self.set(&mut self.lock(), level, time)
+    }
+
+    fn set(&self, state: &mut State, level: &str, time: Duration) -> Result<LevelState, TelemetryError> {
         if level.is_empty() {
             state.ordered = None;
             // It was read when it was configured.
@@ -112,8 +115,9 @@ impl LogLevel {
 
     /// Ends the order that was the given change, if it still stands.
     fn end(&self, change: u64) {
-        if self.lock().changes == change
-            && let Err(error) = self.order("", Duration::ZERO)
+        let mut state = self.lock();
+        if state.changes == change
+            && let Err(error) = self.set(&mut state, "", Duration::ZERO)
         {
             tracing::error!(%error, "the configured log level cannot be restored");
         }

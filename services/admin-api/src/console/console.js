@@ -22,12 +22,13 @@ class Refused extends Error {
   }
 }
 
-// Health answers 503 with the same document as 200: that is an answer, not a failure to answer.
+// Health answers 503 with the same document as 200: that is an answer, not a failure to answer. An act that answers so
+// was not done everywhere.
 async function ask(path, options = {}) {
   const limit = options.method === 'POST' ? 60_000 : 5_000;
   const answer = await fetch(path, {...options, headers: headers(options.headers ?? {}), signal: AbortSignal.timeout(limit)});
   const body = await answer.json().catch(() => null);
-  if (answer.ok || (answer.status === 503 && body && !body.error)) return body;
+  if (answer.ok || (answer.status === 503 && options.method !== 'POST' && body && !body.error)) return body;
   throw new Refused(answer.status, body);
 }
 
@@ -278,7 +279,7 @@ const ACTS = {
   'restart-consensus': () => ({title: 'Restart consensus', text: 'Sessions, watches and streams of a coordinator are made anew; leaders stay.', path: '/admin/consensus/restart', body: {}}),
   'optimize-connections': () => ({title: 'Optimize connections', text: 'Pools are fitted to their use and the limits of the server.', path: '/admin/database/optimize-connections', body: {}}),
   'reset-pools': () => ({title: 'Reset pools', text: 'Every connection to the database is replaced; requests wait for a moment at most.', path: '/admin/database/reset-pools', body: {}}),
-  'reload-config': () => ({title: 'Reload configuration', text: 'File and environment are read again; a file that cannot be used changes nothing.', path: '/admin/config/reload', body: {}, query: true}),
+  'reload-config': () => ({title: 'Reload configuration', text: 'File and environment are read again; a file that cannot be used changes nothing.', path: '/admin/config/reload', body: {}}),
   'force-election': (button) => {
     const shard = Number(button.dataset.shard);
     const leader = shards.find((one) => one.shard === shard)?.leader_id ?? 'nobody';
@@ -306,20 +307,20 @@ function ready() {
 }
 
 async function carryOut(dryRun) {
-  const {title, path, body, query} = act;
+  const {title, path, body} = act;
   const reason = $('confirm-reason').value.trim();
   $('confirm').close();
   $('outcome').className = 'outcome quiet';
   $('outcome').textContent = `${title}: under way…`;
   try {
     const order = {reason, request_id: `console-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`, dry_run: dryRun};
-    const told = query ? await post(`${path}?${new URLSearchParams(order)}`, {}) : await post(path, {...body, ...order});
+    const told = await post(path, {...body, ...order});
     $('outcome').className = 'outcome ok';
     $('outcome').textContent = `${title}: ${dryRun ? 'would be done' : 'done'}.\n${summary(told)}`;
   } catch (error) {
     const key = error.status === 401 || error.status === 403 ? ' Use a key of an operator.' : '';
     $('outcome').className = 'outcome bad';
-    $('outcome').textContent = `${title}: ${error.message}.${key}`;
+    $('outcome').textContent = `${title}: ${error.message}.${key}\n${summary(error.body)}`;
   }
   tick(true);
 }

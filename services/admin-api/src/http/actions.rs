@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use service_kit::Caller;
 use service_kit::http::Problem;
+use service_kit::request_id::RequestId;
 use wire::pb::admin::v1 as pb;
 use wire::pb::consensus::v1 as consensus;
 use wire::pb::consensus::v1::consensus_service_client::ConsensusServiceClient;
@@ -154,6 +155,10 @@ async fn read(request: Request) -> Result<(Caller, Ordered), Problem> {
     let caller = Caller::of(&head.extensions);
     if ordered.actor.is_empty() {
         ordered.actor.clone_from(&caller.subject);
+    }
+    if ordered.request_id.is_empty() {
+        // An instance that is slow to answer is followed by the next: both know by this that it is one order.
+        ordered.request_id = RequestId::generate().as_str().to_owned();
     }
     Ok((caller, ordered))
 }

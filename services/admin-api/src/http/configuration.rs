@@ -15,7 +15,6 @@ use service_kit::config::HumanDuration;
 use service_kit::http::Problem;
 use wire::pb::admin::v1 as pb;
 use wire::pb::consensus::v1::Order;
-use wire::status::{ApiError, ErrorCode};
 
 use super::{answer, limit};
 use crate::configuration::Configuration;
@@ -58,7 +57,7 @@ pub(super) fn router(gather: Arc<Gather>) -> Router {
 
 async fn show(State(doors): State<Configuration>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let limit = limit(&doors.0, query.as_deref())?;
-    let response = doors.get(limit, Vec::new()).await.map_err(problem)?;
+    let response = doors.get(limit, Vec::new()).await?;
     Ok(answer(true, &ConfigView::from(response)))
 }
 
@@ -66,8 +65,8 @@ async fn show(State(doors): State<Configuration>, RawQuery(query): RawQuery) -> 
 async fn reload(State(doors): State<Configuration>, extensions: Extensions, body: Bytes) -> Result<Response, Problem> {
     let ReloadBody { request_id, actor, reason, dry_run, targets, timeout_ms } = read(&body)?;
     let order = Order { request_id, actor, reason, dry_run };
-    let limit = doors.0.limit(timeout_ms).map_err(problem)?;
-    let response = doors.reload(Caller::of(&extensions), limit, targets, order).await.map_err(problem)?;
+    let limit = doors.0.limit(timeout_ms)?;
+    let response = doors.reload(Caller::of(&extensions), limit, targets, order).await?;
     let view = OutcomesView::from(response.instances);
     if view.is_usable() {
         return Ok(answer(view.is_complete(), &view));
@@ -83,9 +82,9 @@ async fn set_log_level(
     let LevelBody { request_id, actor, reason, dry_run, targets, timeout_ms, level, duration } = read(&body)?;
     let order = Some(Order { request_id, actor, reason, dry_run });
     let duration_ms = u64::try_from(duration.0.as_millis()).unwrap_or(u64::MAX);
-    let limit = doors.0.limit(timeout_ms).map_err(problem)?;
+    let limit = doors.0.limit(timeout_ms)?;
     let request = pb::SetLogLevelRequest { order, timeout_ms, targets, level, duration_ms };
-    let response = doors.set_log_level(Caller::of(&extensions), limit, request).await.map_err(problem)?;
+    let response = doors.set_log_level(Caller::of(&extensions), limit, request).await?;
     let view = LevelsView::from(response);
     Ok(answer(view.instances.iter().all(|one| one.after.is_some()), &view))
 }
@@ -95,11 +94,4 @@ fn read<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> 
         return Ok(T::default());
     }
     serde_json::from_slice(body).map_err(|error| Problem::bad_request("body", error.to_string()))
-}
-
-fn problem(error: ApiError) -> Problem {
-    match error.code {
-        ErrorCode::InvalidArgument => Problem::bad_request(error.field.unwrap_or_default(), error.message),
-        _ => Problem::not_found(error.message),
-    }
 }

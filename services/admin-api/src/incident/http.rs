@@ -1,34 +1,29 @@
 //! `GET /admin/incident?from=…&to=…&format=markdown`. Absent: what stands in the report.
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use service_kit::clock;
 use service_kit::http::Problem;
 use wire::pb::admin::v1 as pb;
 use wire::status::ApiError;
 
 use super::Incidents;
+use crate::http::{Pairs, pairs, time};
 use crate::view::incident::IncidentView;
 
 pub(crate) fn router(incidents: Incidents) -> Router {
     Router::new().route("/admin/incident", get(report)).with_state(incidents)
 }
 
-async fn report(State(incidents): State<Incidents>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn report(State(incidents): State<Incidents>, query: Pairs) -> Result<Response, Problem> {
     let mut request = pb::GetIncidentReportRequest::default();
     let mut markdown = false;
-    for pair in query.as_deref().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let time = || {
-            let us = clock::parse_rfc3339(&value.replace("%3A", ":").replace("%3a", ":"));
-            us.ok_or_else(|| Problem::bad_request(name, "must be a time like 2026-01-31T12:00:00Z"))
-        };
-        match (name, value) {
-            ("from", _) => request.from_us = time()?,
-            ("to", _) => request.to_us = time()?,
+    for (name, value) in pairs(query)? {
+        match (name.as_str(), value.as_str()) {
+            ("from", _) => request.from_us = time(&name, &value)?,
+            ("to", _) => request.to_us = time(&name, &value)?,
             ("format", "markdown") => markdown = true,
             ("format", "json") => markdown = false,
             ("format", _) => return Err(Problem::bad_request(name, "must be json or markdown")),

@@ -1,6 +1,6 @@
 //! Notifications on disk, a file each: they outlive the process. Absent: sending them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -104,11 +104,13 @@ impl Outbox {
         self.forget_old()
     }
 
-    /// The one to deliver next: of those that are due, the most urgent kind first, and within it the oldest; of others,
-    /// the one that is due first.
+    /// The one to deliver next: of the oldest of each kind, those that are due, the most urgent kind first; of others, the
+    /// one that is due first. A newer one waits while an older one of its kind is tried again: receivers see a kind in
+    /// order.
     pub(crate) fn next(&self, now_us: u64) -> Option<Entry> {
         let entries = self.entries();
-        let waiting = entries.values().filter(|entry| entry.state == State::Waiting);
+        let mut kinds = BTreeSet::new();
+        let waiting = entries.values().filter(|entry| entry.state == State::Waiting && kinds.insert(entry.kind));
         let order = |entry: &&Entry| {
             let due = entry.due_us <= now_us;
             (!due, if due { 0 } else { entry.due_us }, entry.kind, entry.id.clone())

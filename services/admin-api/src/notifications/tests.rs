@@ -99,6 +99,21 @@ async fn r87_a_receiver_that_fails_gets_the_same_again_under_the_same_key() {
 }
 
 #[tokio::test]
+async fn r87_a_newer_one_waits_while_an_older_one_is_tried_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (url, mut told) = receiver(&[503]).await;
+    let outbox = open(directory.path());
+    for (id, body) in [("1", "outage"), ("2", "operational")] {
+        outbox.put(entry(Kind::Security, id, body), 0).expect("written");
+    }
+    let task = deliver(&outbox, config([&url, "", ""]));
+    for id in ["1", "1", "2"] {
+        assert_eq!(told.recv().await.expect("delivered").0, id);
+    }
+    task.abort();
+}
+
+#[tokio::test]
 async fn r87_what_waits_outlives_the_process_and_a_receiver_that_hangs_up() {
     let directory = tempfile::tempdir().expect("a directory");
     // A port where nobody listens.

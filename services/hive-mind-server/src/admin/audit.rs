@@ -50,7 +50,7 @@ pub(crate) enum AuditCommand {
 /// What is looked for.
 #[derive(Args, Debug)]
 pub(crate) struct Search {
-    /// Only this action, such as consensus.force-election; one that ends with a full stop stands for all of its area.
+    /// Only this action, such as consensus.force_election; one that ends with a full stop stands for all of its area.
     #[arg(long, value_name = "ACTION", default_value = "")]
     action: String,
     /// Only what this actor ordered, or this key called.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use persistence_gateway::backup::{BackupError, Checked, Listed, Location, RestoreOptions, Restored};
 use serde::Serialize;
-use service_kit::audit::{Act, Audit};
+use service_kit::audit::{Act, Audit, Outcome};
 use service_kit::data_dir::DataDirError;
 use service_kit::{Caller, DataDir, NodeContext, clock};
 use wire::pb::admin::v1 as pb;
@@ -134,18 +134,24 @@ async fn restore(asked: &Asked, id: String, place: &Place, order: &Ordered) -> R
         id,
         dry_run: order.dry_run,
     };
-    let restored = tokio::task::spawn_blocking(move || options.run()).await??;
-    if !order.dry_run {
+    let audit = if order.dry_run {
+        Audit::none()
+    } else {
         let context = NodeContext::new(&config.node.name, vec![], &data_dir);
         let component = context.components.register_optional("audit");
-        let audit = Audit::open(&data_dir, &config.node.name, &config.audit, component)?;
-        let act = Act::ordered("backup.restore", Caller::local(), &order.order());
-        let (target, after) = (data_dir.display().to_string(), serde_json::to_value(&restored)?);
-        audit.record(Act { target, after, ..act });
-        audit.flush().await;
-    }
+        Audit::open(&data_dir, &config.node.name, &config.audit, component)?
+    };
+    let restored = tokio::task::spawn_blocking(move || options.run()).await?;
+    let act = Act::ordered("backup.restore", Caller::local(), &order.order());
+    let after = restored.as_ref().ok().map(serde_json::to_value).transpose()?.unwrap_or_default();
+    let result = match &restored {
+        Ok(_) => Outcome::Ok,
+        Err(error) => Outcome::Failed(error.to_string()),
+    };
+    audit.record(Act { target: data_dir.display().to_string(), after, result, ..act });
+    audit.flush().await;
     drop(lock);
-    asked.report(&restored, print_restored)?;
+    asked.report(&restored?, print_restored)?;
     Ok(EXIT_OK)
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use service_kit::clock;
 use service_kit::config::HumanDuration;
 use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::config_service_client::ConfigServiceClient;
@@ -142,6 +143,7 @@ pub(super) async fn log_level(arguments: LogLevelArguments, asked: &Asked) -> Re
             return Ok(if levels.complete() { EXIT_OK } else { EXIT_UNREACHABLE });
         }
     };
+    let ordered = !level.is_empty();
     let duration_ms = time.map_or(0, |time| u64::try_from(time.0.as_millis()).unwrap_or(u64::MAX));
     let request = pb::SetLogLevelRequest {
         order: Some(order.order()),
@@ -151,7 +153,8 @@ pub(super) async fn log_level(arguments: LogLevelArguments, asked: &Asked) -> Re
         duration_ms,
     };
     let answer = answered(client(asked)?.set_log_level(asked.request(request)?).await)?;
-    let levels = Levels::ordered(answer, order.dry_run);
+    let until_us = if duration_ms == 0 { 0 } else { clock::now_us().saturating_add(duration_ms.saturating_mul(1_000)) };
+    let levels = Levels::ordered(answer, order.dry_run, ordered.then_some(until_us));
     asked.report(&levels, Levels::print)?;
     Ok(if levels.complete() { EXIT_OK } else { EXIT_UNREACHABLE })
 }

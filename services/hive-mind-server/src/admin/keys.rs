@@ -230,7 +230,11 @@ async fn revoke(asked: &Asked, id: String, fingerprint: String, order: &Ordered)
             let what = one.error.clone().unwrap_or_else(|| format!("{} keys", one.revoked));
             line(&format!("{:<20} {what}", one.instance));
         }
-        line(if view.changed { "revoked" } else { "no change: no such key was in force" });
+        line(match (view.changed, view.dry_run) {
+            (false, _) => "no change: no such key was in force",
+            (true, true) => "would be revoked",
+            (true, false) => "revoked",
+        });
     })?;
     Ok(if view.instances.iter().all(|one| one.error.is_none()) { EXIT_OK } else { EXIT_FAILURE })
 }

@@ -23,8 +23,8 @@ pub(crate) struct Ordered {
     /// Who orders it; kept in the audit log. The user's name if not given.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown", help_heading = "The order")]
     actor: String,
-    /// Id of the order: whoever repeats it under the same id gets the first answer, and nothing is done again.
-    /// A random one if not given.
+    /// Id of the order, kept in the audit log. Under the same id elections, pools, backups and notifications are not
+    /// done again: the answer is the first one. A random one if not given.
     #[arg(long, value_name = "ID", help_heading = "The order")]
     request_id: Option<String>,
     /// Only says what would be done; nothing is changed.

@@ -299,18 +299,24 @@ impl PoolStatus for PostgresPool {
         let left = leases.made_before(at);
         closed += count(busy.saturating_sub(left));
         let opened = match self.0.purpose {
-            Purpose::Questions { .. } => self.try_one().await,
+            Purpose::Questions { .. } => {
+                let rest = limit.saturating_sub(at.elapsed()).max(DRAIN_LOOK);
+                let late = || HistoryError::Unavailable(format!("no new connection answered within {rest:?}"));
+                tokio::time::timeout(rest, self.try_one()).await.unwrap_or_else(|_| Err(late()))
+            }
             // Opened by the projector, on its runtime, with the next batch.
             Purpose::Projector => Ok(0),
         };
-        let mut error = String::new();
+        let mut errors = Vec::new();
         if left > 0 {
-            error = format!("{left} connections still run a statement after {limit:?}; each is closed when it ends");
+            errors
+                .push(format!("{left} connections still run a statement after {limit:?}; each is closed when it ends"));
         }
         let opened = opened.unwrap_or_else(|failed| {
-            error = failed.to_string();
+            errors.push(failed.to_string());
             0
         });
+        let error = errors.join("; ");
         PoolReset { before: Some(before), after: Some(self.status()), closed, opened, note: String::new(), error }
     }
 

@@ -8,6 +8,7 @@ use admin_api::view::configuration::{
 };
 use serde::Serialize;
 use serde_json::Value;
+use service_kit::clock;
 use similar::TextDiff;
 use wire::pb::admin::v1 as pb;
 
@@ -153,9 +154,11 @@ impl Levels {
         Self { dry_run: false, instances }
     }
 
-    pub(super) fn ordered(response: pb::SetLogLevelResponse, dry_run: bool) -> Self {
+    /// `until_us` is when the order ends, 0 for never; none if an order was ended.
+    pub(super) fn ordered(response: pb::SetLogLevelResponse, dry_run: bool, until_us: Option<u64>) -> Self {
+        let (ordered, until) = (until_us.is_some(), until_us.filter(|us| *us > 0).map(clock::rfc3339));
         let level = |InstanceLevelView { answer, before, after }| Level {
-            level: after.map(|level| LevelView { level, ordered: true, until: None }),
+            level: after.map(|level| LevelView { level, ordered, until: until.clone() }),
             answer,
             before,
         };

@@ -47,7 +47,7 @@ fn key(path: &Path) -> Option<Check> {
     Some(if mode & 0o077 == 0 {
         Check::ok("host", "local key", "only its owner can read it")
     } else {
-        let hint = format!("chmod 600 {}, and restart the node for a new one", path.display());
+        let hint = format!("delete {} and restart the node: it makes a new one", path.display());
         Check::failed("host", "local key", format!("has mode {mode:o}: others can read it"), hint)
     })
 }
