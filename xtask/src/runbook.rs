@@ -4,7 +4,10 @@
 //!
 //! Absent: running the tests; `cargo xtask test` does.
 
+#[cfg(test)]
+mod commands;
 mod report;
+mod review;
 #[cfg(test)]
 mod tests;
 mod tests_found;
@@ -80,6 +83,9 @@ pub(crate) fn run(root: &Path, report: Option<&Path>, json: bool) -> Result<()> 
         println!("{}", serde_json::to_string(&coverage)?);
     } else {
         print(&coverage, results.is_empty());
+    }
+    if let Some(overdue) = review::overdue(root)? {
+        eprintln!("{overdue}");
     }
     let failed = coverage.rows.iter().filter(|row| row.result == Outcome::Failed).count();
     if failed > 0 {

@@ -180,7 +180,7 @@ fn r74_prometheus_and_alertmanager_take_their_configurations() {
 }
 
 #[test]
-fn r74_r89_r90_every_alert_reaches_those_it_concerns() {
+fn r74_r89_every_alert_reaches_those_it_concerns() {
     for alert in there().alert {
         let on_call = match alert.priority {
             _ if alert.name == "Watchdog" => "dead-man",
