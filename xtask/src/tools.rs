@@ -19,7 +19,7 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 11] = [
     Tool { program: "etcd", package: "etcd-server", present: || in_path("etcd") },
     Tool { program: "PostgreSQL's server (initdb)", package: "postgresql", present: postgres_present },
     Tool { program: "promtool", package: "prometheus", present: || in_path("promtool") },
@@ -28,6 +28,8 @@ const TOOLS: [Tool; 9] = [
     Tool { program: "bats", package: "bats", present: || in_path("bats") },
     Tool { program: "shellcheck", package: "shellcheck", present: || in_path("shellcheck") },
     Tool { program: "jq", package: "jq", present: || in_path("jq") },
+    Tool { program: "ip", package: "iproute2", present: || in_path("ip") },
+    Tool { program: "iptables", package: "iptables", present: || in_path("iptables") },
     Tool { program: "python3 with venv", package: "python3-venv", present: venv_present },
 ];
 

@@ -1,6 +1,8 @@
 //! Leaders come and go: clusters of real processes under an open-loop load, judged afterwards by the checker.
 //! INV-ACK-DURABLE, INV-ONCE, INV-DETERMINISTIC, INV-HISTORY-PREFIX.
 
+mod lost_packets;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
