@@ -1,5 +1,5 @@
 //! Whether what docs/runbook.md tells people to type exists: commands and their arguments, as the sources of the program
-//! declare them to clap, and paths of the admin port. Absent: running them; a command that parses may still be refused.
+//! declare them to clap, paths of the admin port, scripts. Absent: running them; a command that parses may still be refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,10 @@ use crate::tidy::source::{Kind, SourceFile};
 
 /// The program.
 const PROGRAM: &str = "hive-mind-server";
+
+/// The scripts, and what all of them take.
+const SCRIPTS: &str = "scripts/";
+const SHARED: &str = "scripts/production/lib.sh";
 
 /// What the program takes.
 #[derive(Debug, Default)]
@@ -32,6 +36,7 @@ pub(super) fn missing(runbook: &str, files: &[SourceFile]) -> Vec<String> {
     }
     let mut found: Vec<_> = commands(runbook).iter().filter_map(|command| grammar.fault(command)).collect();
     let served = |path: &str| rust.iter().any(|file| file.text.contains(&format!("\"{path}\"")));
+    found.extend(scripts(runbook, files));
     found.extend(paths(runbook).into_iter().filter(|path| !served(path)).map(|path| format!("no port serves {path}")));
     found
 }
@@ -42,6 +47,26 @@ fn commands(text: &str) -> BTreeSet<&str> {
     let within = text.split('`').skip(1).step_by(2).filter(|code| code.starts_with(PROGRAM));
     let shell = |line: &str| [" > ", " | "].iter().filter_map(|mark| line.find(mark)).min();
     whole.chain(within).map(|line| line[..shell(line).unwrap_or(line.len())].trim()).collect()
+}
+
+/// What is wrong with calls of scripts: a script or an option that is not there.
+fn scripts(text: &str, files: &[SourceFile]) -> Vec<String> {
+    let script = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
+    let shared = script(SHARED).unwrap_or_default();
+    let mut found = Vec::new();
+    for call in text.split("./").skip(1).filter(|call| call.starts_with(SCRIPTS)) {
+        let call = call.split(['`', '\n', ';', '#']).next().unwrap_or_default();
+        let mut words = call.split_whitespace();
+        let path = words.next().unwrap_or_default();
+        let Some(own) = script(path) else {
+            found.push(format!("there is no script {path}"));
+            continue;
+        };
+        let known = |option: &str| own.contains(option) || shared.contains(option);
+        let unknown = words.filter(|word| word.starts_with("--") && !known(word));
+        found.extend(unknown.map(|option| format!("`{call}`: there is no {option}")));
+    }
+    found
 }
 
 /// Paths that are asked for at the admin and the metrics port.
@@ -185,13 +210,18 @@ mod tests {
                     #[derive(Subcommand)] enum AdminCommand { #[command(subcommand)] Pools(p::PoolCommand), Status }\n\
                     #[derive(Subcommand)] enum PoolCommand { ResetAll { #[arg(default_value_t = 1, long = \"for\")] time: u8 } }\n\
                     fn f() { route(\"/health\") }";
-        let files = [SourceFile::planted("services/hive-mind-server/src/cli.rs", text)];
+        let files = [
+            SourceFile::planted("services/hive-mind-server/src/cli.rs", text),
+            SourceFile::planted(SHARED, "--dry-run)"),
+            SourceFile::planted("scripts/production/isolate.sh", "--undo)"),
+        ];
         let fault = |line: &str| missing(line, &files).len();
         for fine in [
             "hive-mind-server run",
             "see `hive-mind-server admin --data-dir x status | head`",
             "hive-mind-server admin pools reset-all --for=5 > file --nonsense",
             "curl -s http://127.0.0.1:8091/health",
+            "`./scripts/production/isolate.sh --undo --dry-run`, then more --flags",
         ] {
             assert_eq!(fault(fine), 0, "{fine}");
         }
@@ -202,6 +232,8 @@ mod tests {
             "hive-mind-server admin status --from 1h",
             "`hive-mind-server admin statuses`",
             "curl -s http://127.0.0.1:8091/health/all",
+            "`./scripts/production/scale.sh 6`",
+            "./scripts/production/isolate.sh --redo",
         ] {
             assert_eq!(fault(wrong), 1, "{wrong}");
         }
