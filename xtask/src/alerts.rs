@@ -170,6 +170,7 @@ fn made(root: &Path) -> Result<Vec<(&'static str, String)>> {
     let source = source(root)?;
     Ok(vec![
         ("deploy/prometheus/rules.yml", rules::rules(&source)),
+        ("deploy/kubernetes/components/monitoring/prometheus-rule.yaml", rules::object(&source)),
         ("deploy/prometheus/tests/rules.yml", rules::tests(&source)),
         ("deploy/grafana/hive-mind.json", dashboard::read(root)?.render()?),
     ])

@@ -4,10 +4,22 @@
 use super::{Alert, Recording, Source};
 
 /// What stands at the top of a file that is made.
-const HEAD: &str = "# Made of alerts.toml by `cargo xtask alerts`: change that, not this.\n";
+const HEAD: &str = "# Made of deploy/prometheus/alerts.toml by `cargo xtask alerts`: change that, not this.\n";
 
 /// The file that Prometheus loads.
 pub(super) fn rules(source: &Source) -> String {
+    format!("{HEAD}{}\n", groups(source).join("\n"))
+}
+
+/// The same as an object of the Prometheus operator.
+pub(super) fn object(source: &Source) -> String {
+    let groups: Vec<_> = groups(source).iter().map(|line| format!("  {line}\n")).collect();
+    let kind = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n";
+    let metadata = "metadata:\n  name: hive-mind\n  namespace: hive-mind-production\n  labels: {app.kubernetes.io/part-of: hive-mind}\n";
+    format!("{HEAD}{kind}{metadata}spec:\n{}", groups.concat())
+}
+
+fn groups(source: &Source) -> Vec<String> {
     let mut lines = vec!["groups:".to_owned(), "  - name: hive-mind-recorded".to_owned(), "    rules:".to_owned()];
     for (name, expr) in source.record.iter().flat_map(recorded) {
         lines.push(format!("      - record: {}", quoted(&name)));
@@ -24,7 +36,7 @@ pub(super) fn rules(source: &Source) -> String {
         let notes = annotations(source, alert, &alert.summary);
         lines.extend(notes.into_iter().map(|(name, value)| format!("          {name}: {}", quoted(&value))));
     }
-    format!("{HEAD}{}\n", lines.join("\n"))
+    lines
 }
 
 /// The file that `promtool test rules` reads.

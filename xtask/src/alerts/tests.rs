@@ -180,6 +180,25 @@ fn r74_prometheus_and_alertmanager_take_their_configurations() {
 }
 
 #[test]
+fn r74_what_is_scraped_has_the_job_that_the_rules_ask_for() {
+    let exprs: Vec<_> = there().alert.into_iter().map(|alert| alert.expr).collect();
+    let jobs: BTreeSet<_> =
+        exprs.iter().flat_map(|expr| expr.split("job=\"").skip(1)).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(jobs, BTreeSet::from(["hive-mind"]));
+    for (path, given) in [
+        ("deploy/prometheus/prometheus.yml", "job_name: hive-mind\n"),
+        // An operator's job is the Service's name otherwise.
+        (
+            "deploy/kubernetes/components/monitoring/service-monitor.yaml",
+            "{targetLabel: job, replacement: hive-mind}\n",
+        ),
+    ] {
+        let text = fs::read_to_string(workspace_root().join(path)).expect(path);
+        assert!(text.contains(given), "{path}: without {given:?} no alert about the processes means anything");
+    }
+}
+
+#[test]
 fn r74_r89_every_alert_reaches_those_it_concerns() {
     for alert in there().alert {
         let on_call = match alert.priority {
