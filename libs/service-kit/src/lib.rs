@@ -22,7 +22,7 @@ pub mod node;
 pub mod pools;
 mod process;
 pub mod request_id;
-mod secrets;
+pub mod secrets;
 mod service;
 mod shutdown;
 mod side_thread;

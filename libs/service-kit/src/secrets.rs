@@ -34,7 +34,8 @@ pub(crate) fn is_secret(name: &str) -> bool {
 }
 
 /// The value as it may be shown, with the tables and lists in it. What is not set is shown as not set.
-pub(crate) fn redacted(name: &str, value: Value) -> Value {
+#[must_use]
+pub fn redacted(name: &str, value: Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) => value,
         Value::String(given) if given.is_empty() => Value::String(given),

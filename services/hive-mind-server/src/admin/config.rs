@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: judging a configuration; nodes do that, and for a file at hand the same code here.
 
+mod difference;
 mod edit;
 mod view;
 
@@ -207,7 +208,7 @@ async fn set(asked: &Asked, values: &[String], from: Option<&Path>, reload: bool
         crate::output::text(&after);
         return Ok(EXIT_OK);
     }
-    let written = Written::new(file, &before, &after, order.dry_run);
+    let written = Written::new(file, &before, &after, order.dry_run)?;
     if reload && !order.dry_run {
         if asked.output == crate::cli::Output::Table {
             written.print();

@@ -6,12 +6,13 @@ use admin_api::view::AnswerView;
 use admin_api::view::configuration::{
     ChangeView, ConfigView, InstanceLevelView, InstanceOutcomeView, LevelView, LevelsView, NodeConfigView, OutcomesView,
 };
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 use service_kit::clock;
-use similar::TextDiff;
 use wire::pb::admin::v1 as pb;
 
+use super::difference;
 use crate::output::line;
 
 /// Configuration of the nodes.
@@ -187,11 +188,10 @@ impl Levels {
 }
 
 impl Written {
-    pub(super) fn new(file: &Path, before: &str, after: &str, dry_run: bool) -> Self {
+    pub(super) fn new(file: &Path, before: &str, after: &str, dry_run: bool) -> Result<Self> {
         let file = file.display().to_string();
-        let diff = TextDiff::from_lines(before, after);
-        let diff = diff.unified_diff().context_radius(2).header(&file, &file).to_string();
-        Self { dry_run, changed: before != after, file, diff }
+        let diff = difference::between(&file, before, after)?;
+        Ok(Self { dry_run, changed: before != after, file, diff })
     }
 
     pub(super) fn print(&self) {
