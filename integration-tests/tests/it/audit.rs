@@ -105,16 +105,23 @@ async fn r61_tampering_is_found_while_the_node_runs_and_when_it_is_down() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r61_r62_denials_are_recorded_at_the_verbose_level_only() -> Result<()> {
+async fn r61_r62_failed_authentication_is_always_recorded_other_denials_at_the_verbose_level_only() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let refused = ["consensus", "force-election", "--shard", "0"];
-    for (level, expected) in [("standard", 0), ("verbose", 1)] {
+    for (level, denied, failed) in [("standard", 0, 1), ("verbose", 1, 2)] {
         let configuration = format!("{}[audit]\naudit_level = \"{level}\"\n", crate::PLAIN);
         let node = Node::start(directory.path(), "all", &configuration).await?;
         // There is nobody else who could lead.
         admin(&node, &refused, 5)?;
         let found = json(&node, &["audit", "search", "--action", "consensus.", "--result", "refused"])?;
-        assert_eq!(actions(&found).len(), expected, "{level}: {found}");
+        assert_eq!(actions(&found).len(), denied, "{level}: {found}");
+        let nobody = http::request(&node.admin, "POST", "/admin/config/reload").await?;
+        assert_eq!(nobody.status, 401, "an action without a key");
+        let found = json(&node, &["audit", "search", "--action", "auth.", "--result", "failed"])?;
+        assert_eq!(actions(&found), vec!["auth.refuse"; failed], "{level}: {found}");
+        let record = &found["records"][0];
+        assert_eq!((&record["target"], &record["detail"]), (&"/admin/config/reload".into(), &"missing".into()));
+        assert!(!record["peer"].is_null(), "{record}");
         assert!(node.terminate().await?.success());
     }
     let configuration = format!("{}[audit]\naudit_level = \"loud\"\n", crate::PLAIN);

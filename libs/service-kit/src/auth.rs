@@ -270,10 +270,18 @@ impl Auth {
             Refusal::Forbidden(caller, _) => caller.subject.as_str(),
             _ => shown.as_ref().map_or("", ApiKey::id),
         };
+        let told = match suppressed {
+            0 => reason.to_owned(),
+            more => format!("{reason}; {more} refusals before it were not recorded"),
+        };
         let act = Act {
             target: path.to_owned(),
             request_id: crate::request_id::current().map(|id| id.as_str().to_owned()).unwrap_or_default(),
-            result: Outcome::Refused(reason.to_owned()),
+            // Whoever is not known has tried something that every level keeps; whoever is, has asked for too much.
+            result: match refusal {
+                Refusal::Unauthenticated(_) => Outcome::Failed(told),
+                Refusal::Forbidden(..) | Refusal::Limited(_) => Outcome::Refused(told),
+            },
             ..Act::new("auth.refuse", Caller::new(subject, Role::Viewer, Some(peer.address)))
         };
         self.0.audit.record(act);
