@@ -19,14 +19,13 @@ use rand_chacha::rand_core::SeedableRng;
 use sim::checker::Verdict;
 use sim::history::Operation;
 
-use crate::LOOK_AGAIN;
 use crate::cluster::{Cluster, LogLine, Member, Shape, symbols};
-use crate::judge::judge;
+use crate::judge::{judge, keep_record};
 use crate::load::{Load, Options, Recorder, pauses};
 use crate::scribe::Scribe;
 
 pub use self::fault::{Fault, force_election};
-pub use self::report::{Pauses, Report};
+pub use self::report::{Checked, Pauses, Report};
 
 /// After the last thing was mended a fresh request must be acknowledged within this time.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
@@ -91,7 +90,7 @@ impl Scene {
         let options = Options { rate: plan.rate, accounts: plan.accounts, seed: plan.seed, symbols };
         let gateways = || cluster.gateways.iter().map(Member::channel).collect();
         let scribes = (0..plan.shape.shards).map(|shard| Scribe::follow(shard, gateways())).collect();
-        let load = Load::start(&cluster.engines, &options).await?;
+        let load = Load::start(cluster.engines.iter().map(Member::endpoint).collect(), &options).await?;
         let scene = Self { directory: directory.to_owned(), cluster, load, scribes };
         scene.acknowledged("the start").await?;
         Ok(scene)
@@ -108,12 +107,7 @@ impl Scene {
     /// # Errors
     /// When one has not in time.
     pub async fn acknowledged(&self, after: &str) -> Result<()> {
-        let (now, begin) = (self.recorder().stamp(), Instant::now());
-        while self.recorder().last_acknowledged(self.cluster.shape.shards) < now {
-            ensure!(begin.elapsed() < RECOVERY_LIMIT, "nothing was acknowledged for {RECOVERY_LIMIT:?} after {after}");
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Ok(())
+        self.recorder().acknowledges(self.cluster.shape.shards, RECOVERY_LIMIT, after).await
     }
 
     /// Ends the load, judges, ends the cluster. `deck`: what was inflicted. If anything is wrong, the record of the
@@ -124,12 +118,9 @@ impl Scene {
     pub async fn finish(self, deck: &[Fault]) -> Result<Aftermath> {
         let recorder = self.load.stop().await?;
         let operations = recorder.take();
-        let verdicts = judge(&self.cluster, &self.scribes, operations.clone(), || recorder.stamp()).await?;
+        let verdicts = judge(&self.cluster.system(), &self.scribes, operations.clone(), || recorder.stamp()).await?;
         let complaints = expected::unexpected(self.cluster.complaints(), deck);
-        if verdicts.iter().any(|verdict| !verdict.is_clean()) {
-            let lines: Vec<String> = operations.iter().filter_map(|operation| operation.to_line().ok()).collect();
-            std::fs::write(self.directory.join("history.jsonl"), lines.join("\n"))?;
-        }
+        keep_record(&self.directory, &operations, &verdicts)?;
         self.cluster.stop().await?;
         Ok(Aftermath { operations, verdicts, complaints, not_sent: recorder.skipped_requests() })
     }

@@ -17,6 +17,7 @@ use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClien
 
 use crate::LOOK_AGAIN;
 use crate::etcd::EtcdCluster;
+use crate::judge::System;
 use crate::proxy::Proxy;
 
 pub use member::{LogLine, Member};
@@ -140,6 +141,16 @@ impl Cluster {
         }
         cluster.led().await?;
         Ok(cluster)
+    }
+
+    /// As the judge looks at it.
+    #[must_use]
+    pub fn system(&self) -> System {
+        System {
+            shards: self.shape.shards,
+            engines: self.engines.iter().map(Member::endpoint).collect(),
+            gateways: self.gateways.iter().map(Member::endpoint).collect(),
+        }
     }
 
     /// What the first coordinator that answers says.

@@ -1,5 +1,6 @@
 //! Gathers what the checker needs from a cluster after a load: the log as each gateway has it, and the history rows.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +17,7 @@ use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClien
 use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
 
 use crate::LOOK_AGAIN;
-use crate::cluster::Cluster;
+use crate::node::Endpoint;
 use crate::record::all_orders;
 use crate::scribe::Scribe;
 
@@ -30,25 +31,36 @@ const IN_DOUBT_WINDOW_US: u64 = 15_000_000;
 /// Numbers of orders and trades carry their shard above this bit.
 const SHARD_BIT: u32 = 48;
 
+/// What is judged.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// Shards.
+    pub shards: u32,
+    /// Processes that have a state to give a digest of.
+    pub engines: Vec<Endpoint>,
+    /// Processes that have the log, and history; the channels show a key that may read both.
+    pub gateways: Vec<Endpoint>,
+}
+
 /// Judges everything that clients recorded against every shard's log.
 ///
 /// # Errors
 /// When a gateway does not answer or does not get as far as the acknowledgements.
 pub async fn judge(
-    cluster: &Cluster,
+    system: &System,
     scribes: &[Scribe],
     mut operations: Vec<Operation>,
     clock: impl Fn() -> u64,
 ) -> Result<Vec<Verdict>> {
-    operations.extend(digests(cluster, clock).await);
+    operations.extend(digests(system, clock).await);
     let mut logs = Vec::new();
-    for (shard, scribe) in (0..cluster.shape.shards).zip(scribes) {
+    for (shard, scribe) in (0..system.shards).zip(scribes) {
         let here = operations.iter().filter(|operation| operation.shard == shard);
         let last = here.filter_map(Operation::answer).map(|answer| answer.seq).max().unwrap_or(0);
         let written = scribe.up_to(last, LIMIT).await.with_context(|| format!("shard {shard}"))?;
         let mut copies = Vec::new();
-        for gateway in &cluster.gateways {
-            let entries = log(gateway.channel(), shard, &written, last).await;
+        for gateway in &system.gateways {
+            let entries = log(gateway.channel.clone(), shard, &written, last).await;
             let entries = entries.with_context(|| format!("read the log of shard {shard} from {}", gateway.name))?;
             copies.push(Copy { gateway: gateway.name.clone(), entries });
         }
@@ -57,8 +69,8 @@ pub async fn judge(
     }
     let mut verdicts = Vec::new();
     // After the logs, which may end with a digest that is younger than the last answer.
-    let rows = rows(cluster, &logs).await?;
-    for ((shard, rows), copies) in (0..cluster.shape.shards).zip(rows).zip(logs) {
+    let rows = rows(system, &logs).await?;
+    for ((shard, rows), copies) in (0..system.shards).zip(rows).zip(logs) {
         let (here, others) = operations.into_iter().partition(|operation| operation.shard == shard);
         operations = others;
         let here: Vec<Operation> = here;
@@ -73,6 +85,18 @@ pub async fn judge(
         verdicts.push(tokio::task::spawn_blocking(move || check(&evidence)).await?);
     }
     Ok(verdicts)
+}
+
+/// Leaves the record of the clients in `directory` if anything was found.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn keep_record(directory: &Path, operations: &[Operation], verdicts: &[Verdict]) -> Result<()> {
+    if verdicts.iter().any(|verdict| !verdict.is_clean()) {
+        let lines: Vec<String> = operations.iter().filter_map(|operation| operation.to_line().ok()).collect();
+        std::fs::write(directory.join("history.jsonl"), lines.join("\n")).context("keep the record of the clients")?;
+    }
+    Ok(())
 }
 
 /// The committed log of a shard as a gateway has it, at least up to `last`. Below its newest snapshot it may be
@@ -108,11 +132,11 @@ async fn log(channel: Channel, shard: u32, written: &[Entry], last: u64) -> Resu
 }
 
 /// The state digest of every engine that gives one.
-async fn digests(cluster: &Cluster, clock: impl Fn() -> u64) -> Vec<Operation> {
+async fn digests(system: &System, clock: impl Fn() -> u64) -> Vec<Operation> {
     let mut found = Vec::new();
-    for (number, engine) in (0..).zip(&cluster.engines) {
-        for shard in 0..cluster.shape.shards {
-            let mut client = MarketDataServiceClient::new(engine.channel());
+    for (number, engine) in (0..).zip(&system.engines) {
+        for shard in 0..system.shards {
+            let mut client = MarketDataServiceClient::new(engine.channel.clone());
             let invoked = clock();
             let request = GetStateDigestRequest { shard, allow_stale: true, min_seq: 0 };
             let Ok(answer) = client.get_state_digest(request).await else { continue };
@@ -126,9 +150,9 @@ async fn digests(cluster: &Cluster, clock: impl Fn() -> u64) -> Vec<Operation> {
 }
 
 /// History of each shard, once it is complete.
-async fn rows(cluster: &Cluster, logs: &[Vec<Copy>]) -> Result<Vec<Rows>> {
-    let channel = cluster.gateways.first().context("a cluster has a gateway")?.channel();
-    let mut rows = vec![Rows::default(); cluster.shape.shards as usize];
+async fn rows(system: &System, logs: &[Vec<Copy>]) -> Result<Vec<Rows>> {
+    let channel = system.gateways.first().context("there is a gateway")?.channel.clone();
+    let mut rows = vec![Rows::default(); system.shards as usize];
     for ((shard, rows), copies) in (0..).zip(&mut rows).zip(logs) {
         let end = copies.iter().map(|copy| copy.entries.len() as u64).max().unwrap_or(0);
         rows.projected_seq = projected(&channel, shard, end).await?;

@@ -4,6 +4,7 @@
 //! Deliberately absent: anything that looks inside a process. What a test cannot see through gRPC, HTTP, files or
 //! exit codes, an operator cannot see either.
 
+pub mod acts;
 pub mod chaos;
 pub mod cluster;
 pub mod etcd;

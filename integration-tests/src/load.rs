@@ -1,7 +1,7 @@
 //! An open-loop load of many accounts: requests are sent when they are due, whether or not earlier ones have been
 //! answered, each is tried under its id until it is answered, and everything is recorded for the checker.
 //!
-//! Deliberately absent: latency. What is measured here is the pause that clients see around a fault.
+//! What clients wait is measured from the moment a request was due: one that is sent late counts with its delay.
 
 mod client;
 mod recorder;
@@ -15,6 +15,7 @@ use anyhow::{Result, ensure};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use types::{InstrumentId, Symbol};
@@ -23,8 +24,10 @@ use wire::pb::marketdata::v1::ListInstrumentsRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 
 use self::client::Client;
-pub use self::recorder::{Recorder, pauses};
-use crate::cluster::Member;
+pub(crate) use self::recorder::percentile;
+pub use self::recorder::{Measured, Recorder, pauses};
+use crate::LOOK_AGAIN;
+use crate::node::Endpoint;
 use crate::requests::Requests;
 
 /// Requests under way at the most; a pause of half a minute at 1,000 a second stays below it.
@@ -35,9 +38,6 @@ const REPEAT_ONE_IN: u32 = 50;
 
 /// Longest time until then, milliseconds.
 const REPEAT_AFTER_MS_MAX: u64 = 5_000;
-
-/// Between two looks at what is due.
-const TICK: Duration = Duration::from_millis(2);
 
 /// Clients that read.
 const READERS: u64 = 3;
@@ -82,12 +82,12 @@ impl InstrumentLookup for Instruments {
 
 impl Instruments {
     /// Asks the engines until all of `symbols` are known.
-    async fn of(engines: &[Member], symbols: &[String]) -> Result<Self> {
+    async fn of(engines: &[Endpoint], symbols: &[String]) -> Result<Self> {
         let begin = Instant::now();
         let mut found = HashMap::new();
         loop {
             for engine in engines {
-                let mut client = MarketDataServiceClient::new(engine.channel());
+                let mut client = MarketDataServiceClient::new(engine.channel.clone());
                 let asked = client.list_instruments(ListInstrumentsRequest::default());
                 let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(2), asked).await else { continue };
                 let mut numbers: HashMap<u32, u32> = HashMap::new();
@@ -105,7 +105,7 @@ impl Instruments {
                 return Ok(Self(found));
             }
             ensure!(begin.elapsed() < START_LIMIT, "no engine knows all of {symbols:?}");
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -119,14 +119,20 @@ impl Load {
     ///
     /// # Errors
     /// When they do not appear.
-    pub async fn start(engines: &[Member], options: &Options) -> Result<Self> {
-        let instruments = Instruments::of(engines, &options.symbols).await?;
+    pub async fn start(engines: Vec<Endpoint>, options: &Options) -> Result<Self> {
+        let instruments = Instruments::of(&engines, &options.symbols).await?;
         let recorder = Arc::new(Recorder::new());
         let client = Arc::new(Client::new(engines, instruments, Arc::clone(&recorder)));
         let under_way = Arc::new(Semaphore::new(UNDER_WAY_MAX));
         let (stop, stopped) = watch::channel(false);
-        let sending = send(Arc::clone(&client), options.clone(), Arc::clone(&under_way), stopped.clone());
-        let mut tasks = vec![tokio::spawn(sending)];
+        let sending = Sending {
+            runtime: Handle::current(),
+            client: Arc::clone(&client),
+            options: options.clone(),
+            under_way: Arc::clone(&under_way),
+            stop: stopped.clone(),
+        };
+        let mut tasks = vec![tokio::task::spawn_blocking(move || sending.run())];
         for reader in 0..READERS {
             tasks.push(tokio::spawn(read(Arc::clone(&client), reader, options.symbols.clone(), stopped.clone())));
         }
@@ -154,29 +160,47 @@ impl Load {
     }
 }
 
-async fn send(client: Arc<Client>, options: Options, under_way: Arc<Semaphore>, mut stop: watch::Receiver<bool>) {
-    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
-    let accounts: Vec<Arc<Mutex<Requests>>> = (1..=options.accounts)
-        .map(|account| Requests::new(options.seed, account, "load").over(options.symbols.clone()))
-        .map(|requests| Arc::new(Mutex::new(requests)))
-        .collect();
-    let begin = Instant::now();
-    let (mut sent, mut skipped) = (0_u64, 0_u64);
-    while !*stop.borrow() {
-        let due = begin.elapsed().as_millis() * u128::from(options.rate) / 1_000;
-        while u128::from(sent + skipped) < due {
-            let Ok(permit) = Arc::clone(&under_way).try_acquire_owned() else {
+/// Sends each request when it is due: the first at once, and from then on so many a second.
+struct Sending {
+    runtime: Handle,
+    client: Arc<Client>,
+    options: Options,
+    under_way: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Sending {
+    /// Until the load is stopped. For a thread of its own, since the runtime's timers tick in whole milliseconds.
+    fn run(self) {
+        let options = &self.options;
+        let mut random = ChaCha8Rng::seed_from_u64(options.seed);
+        let accounts: Vec<Arc<Mutex<Requests>>> = (1..=options.accounts)
+            .map(|account| Requests::new(options.seed, account, "load").over(options.symbols.clone()))
+            .map(|requests| Arc::new(Mutex::new(requests)))
+            .collect();
+        let (begin, mut sent, mut skipped) = (Instant::now(), 0_u64, 0_u64);
+        loop {
+            let due = begin + Duration::from_nanos((sent + skipped) * 1_000_000_000 / u64::from(options.rate.max(1)));
+            #[expect(clippy::disallowed_methods, reason = "this thread keeps the time: it waits for nothing else")]
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            // Also when nobody holds the load any more: a thread outlives what has failed.
+            if *self.stop.borrow() || self.stop.has_changed().is_err() {
+                break;
+            }
+            let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
                 skipped += 1;
                 continue;
             };
             sent += 1;
             let repeat = random.random_ratio(1, REPEAT_ONE_IN).then(|| random.random_range(0..REPEAT_AFTER_MS_MAX));
             let account = Arc::clone(&accounts[usize::try_from(sent % options.accounts).unwrap_or(0)]);
-            let client = Arc::clone(&client);
-            tokio::spawn(async move {
+            let client = Arc::clone(&self.client);
+            self.runtime.spawn(async move {
                 let _permit = permit;
                 let Some(command) = account.lock().ok().and_then(|mut requests| requests.next()) else { return };
-                let Some(report) = client.settle(command.clone()).await else { return };
+                let report = client.settle(command.clone()).await;
+                client.recorder().measure(due, report.is_some());
+                let Some(report) = report else { return };
                 if let Ok(mut requests) = account.lock() {
                     requests.learn(&report);
                 }
@@ -187,9 +211,8 @@ async fn send(client: Arc<Client>, options: Options, under_way: Arc<Semaphore>, 
                 }
             });
         }
-        let _ = tokio::time::timeout(TICK, stop.changed()).await;
+        self.client.recorder().skipped(skipped);
     }
-    client.recorder().skipped(skipped);
 }
 
 /// Reads books, as long as there is a load: as they are, and as one engine after another has applied them, never less

@@ -9,12 +9,14 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use service_kit::auth::local;
 use wire::api_key::{ApiKey, Credentials};
+use wire::pb::history::v1::ListOrdersRequest;
+use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::transport::{Address, Channel, ClientOptions, connect};
 
 use crate::LOOK_AGAIN;
 use crate::ports;
 
-/// How long a node may take to come up on a busy machine before a test gives up.
+/// How long a node may take to come up, or to come to a state, on a busy machine before a test gives up.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a node may take to end after SIGTERM.
@@ -31,6 +33,17 @@ pub struct Node {
     pub admin: String,
     /// Address of its metrics.
     pub metrics: String,
+}
+
+/// A process as its clients reach it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Its configured name.
+    pub name: String,
+    /// Address of its gRPC services.
+    pub address: String,
+    /// To there, with a key if one is needed.
+    pub channel: Channel,
 }
 
 /// The server's binary: beside the test binary's directory, or what `HIVE_SERVER_BIN` names.
@@ -57,7 +70,13 @@ pub fn channel(address: &str) -> Channel {
 /// The same with an API key.
 #[must_use]
 pub fn channel_with(address: &str, key: Option<&ApiKey>) -> Channel {
-    let options = ClientOptions { credentials: Credentials::new(key), ..ClientOptions::default() };
+    channel_showing(address, Credentials::new(key))
+}
+
+/// The same with whatever key the credentials hold at the time of a call.
+#[must_use]
+pub fn channel_showing(address: &str, credentials: Credentials) -> Channel {
+    let options = ClientOptions { credentials, ..ClientOptions::default() };
     connect(&Address::Tcp(format!("http://{address}")), &options)
 }
 
@@ -182,6 +201,45 @@ impl Node {
     #[must_use]
     pub fn channel(&self) -> Channel {
         channel_with(&self.grpc, local::read(&self.data()).ok().as_ref())
+    }
+
+    /// Waits until its history answers, which a node is ready without: the tables are made by the projector's first look.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn history_ready(&self) -> Result<()> {
+        let begin = Instant::now();
+        let mut history = HistoryServiceClient::new(self.channel());
+        while let Err(status) = history.list_orders(ListOrdersRequest::default()).await {
+            ensure!(begin.elapsed() < START_LIMIT, "the history never answered: {status}\n{}", self.log_end());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// A value of its metrics; `name` has all labels.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metric(&self, name: &str) -> Result<Option<f64>> {
+        let text = crate::http::get(&self.metrics, "/metrics").await?.body;
+        Ok(text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()))
+    }
+
+    /// Waits until a value of its metrics is this one.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn until_metric(&self, name: &str, wanted: f64) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let found = self.metric(name).await?;
+            if found == Some(wanted) {
+                return Ok(());
+            }
+            ensure!(begin.elapsed() < START_LIMIT, "{name} is {found:?}, not {wanted}:\n{}", self.log_end());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// The key of whoever may read its directory.

@@ -1,9 +1,8 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `alerts`, `runbook`, `demo`, `chaos`. Nothing here is shipped, and nothing here
-//! depends on the crates it looks at.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `alerts`, `runbook`, `demo`, `chaos`, `acts`. Nothing here is
+//! shipped, and nothing here depends on the crates it looks at.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks there")]
 
 mod alerts;
-mod chaos;
 mod demo;
 #[cfg(test)]
 mod deploy;
@@ -11,6 +10,7 @@ mod runbook;
 mod testing;
 mod tidy;
 mod tools;
+mod under_load;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +57,18 @@ enum Chore {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// What operators do to a node under load, then a report of what clients saw of each act.
+    Acts {
+        /// Requests a second.
+        #[arg(long, default_value_t = 1_000)]
+        rate: u32,
+        /// How to print the report.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+        /// Further arguments, see `-- --help`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Which items of the runbook's contract have a test, and how it went.
     Runbook {
         /// Report of a test run in JUnit's form; the one that `cargo nextest run` left if not given.
@@ -89,7 +101,10 @@ fn main() -> ExitCode {
         Chore::Test { quick } => testing::run(&root, quick),
         Chore::Tidy { record } => tidy::run(&root, record),
         Chore::Alerts { check } => alerts::run(&root, check),
-        Chore::Chaos { minutes, seed, arguments } => chaos::run(&root, minutes, seed, &arguments),
+        Chore::Chaos { minutes, seed, arguments } => under_load::chaos(&root, minutes, seed, &arguments),
+        Chore::Acts { rate, output, arguments } => {
+            under_load::acts(&root, rate, matches!(output, Output::Json), &arguments)
+        }
         Chore::Runbook { report, output } => runbook::run(&root, report.as_deref(), matches!(output, Output::Json)),
         Chore::Demo { arguments } => demo::run(&root, &arguments),
     };

@@ -10,6 +10,7 @@ use sim::history::{Call, Outcome};
 
 use super::{Aftermath, Fault, Inflicted, Plan};
 use crate::cluster::{LogLine, Shape};
+use crate::load::percentile;
 
 /// See the module.
 #[derive(Clone, Debug, Serialize)]
@@ -87,11 +88,8 @@ impl Pauses {
     #[must_use]
     pub fn of(mut all_ms: Vec<u64>) -> Self {
         all_ms.sort_unstable();
-        // The smallest pause that at least so many of a hundred do not exceed.
-        let rank = |hundredths: usize| {
-            all_ms.get((all_ms.len() * hundredths).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0)
-        };
-        let (count, p50_ms, p99_ms, max_ms) = (all_ms.len(), rank(50), rank(99), rank(100));
+        let [p50_ms, p99_ms, max_ms] = [50, 99, 100].map(|hundredths| percentile(&all_ms, hundredths));
+        let count = all_ms.len();
         Self { count, p50_ms, p99_ms, max_ms, all_ms }
     }
 }
@@ -171,7 +169,7 @@ impl Report {
 }
 
 impl Checked {
-    fn of(verdict: &Verdict) -> Self {
+    pub(crate) fn of(verdict: &Verdict) -> Self {
         Self {
             acknowledged: verdict.acknowledged,
             in_doubt: verdict.in_doubt,
@@ -186,7 +184,7 @@ impl Checked {
         }
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.acknowledged += other.acknowledged;
         self.in_doubt += other.in_doubt;
         self.in_doubt_executed += other.in_doubt_executed;

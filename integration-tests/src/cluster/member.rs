@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use service_kit::auth::local;
 use wire::transport::Channel;
 
-use crate::node::Node;
+use crate::node::{Endpoint, Node};
 use crate::ports;
 
 /// See the module.
@@ -56,6 +56,12 @@ impl Member {
     pub fn channel(&self) -> Channel {
         let key = local::read(&self.directory.join("data")).ok();
         crate::node::channel_with(self.grpc(), key.as_ref())
+    }
+
+    /// As its clients reach it.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { name: self.name.clone(), address: self.grpc().to_owned(), channel: self.channel() }
     }
 
     /// The running process.

@@ -18,7 +18,7 @@ use wire::status::{ApiError, Retry};
 use wire::transport::Channel;
 
 use super::{Instruments, Recorder};
-use crate::cluster::Member;
+use crate::node::Endpoint;
 use crate::requests::{identity, in_session};
 
 /// How long the first attempt may take: longer than any answer under load, short enough to find out about a stopped
@@ -42,7 +42,7 @@ const READERS: u64 = 1_000_000;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Client {
-    engines: Vec<(String, Channel)>,
+    engines: Vec<Endpoint>,
     /// Number of the engine that is believed to lead, by shard.
     leaders: HashMap<u32, AtomicUsize>,
     instruments: Instruments,
@@ -50,9 +50,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(engines: &[Member], instruments: Instruments, recorder: Arc<Recorder>) -> Self {
+    pub(super) fn new(engines: Vec<Endpoint>, instruments: Instruments, recorder: Arc<Recorder>) -> Self {
         let leaders = instruments.0.values().map(|(shard, _)| (*shard, AtomicUsize::new(0))).collect();
-        let engines = engines.iter().map(|engine| (engine.grpc().to_owned(), engine.channel())).collect();
         Self { engines, leaders, instruments, recorder }
     }
 
@@ -72,7 +71,7 @@ impl Client {
     fn learn(&self, shard: u32, tried: usize, error: Option<&ApiError>) {
         let Some(leader) = self.leaders.get(&shard) else { return };
         let hint = error.and_then(|error| error.leader.as_ref()).map(|hint| hint.address.trim_start_matches("http://"));
-        let hinted = hint.and_then(|hint| self.engines.iter().position(|(address, _)| address == hint));
+        let hinted = hint.and_then(|hint| self.engines.iter().position(|engine| engine.address == hint));
         let next = hinted.unwrap_or((tried + 1) % self.engines.len());
         // Somebody else may have learnt better meanwhile.
         let _ = leader.compare_exchange(tried, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -90,7 +89,7 @@ impl Client {
         let outcome = loop {
             attempts += 1;
             let engine = self.believed(shard);
-            let sent = send(self.engines[engine].1.clone(), command.clone(), limit);
+            let sent = send(self.engines[engine].channel.clone(), command.clone(), limit);
             let error = match tokio::time::timeout(limit, sent).await {
                 Ok(Ok(report)) => break Ok(report),
                 Ok(Err(status)) => Some(ApiError::from_status(&status)),
@@ -136,7 +135,7 @@ impl Client {
     async fn record_book(&self, engine: usize, client: u64, request: GetBookRequest) -> Option<u64> {
         let (symbol, stale, min_seq) = (request.symbol.clone(), request.allow_stale, request.min_seq);
         let shard = self.instruments.shard(&symbol);
-        let mut service = MarketDataServiceClient::new(self.engines[engine].1.clone());
+        let mut service = MarketDataServiceClient::new(self.engines[engine].channel.clone());
         let invoked = self.recorder.stamp();
         let asked = service.get_book(timed(request, ATTEMPT_LIMIT));
         let book = tokio::time::timeout(ATTEMPT_LIMIT, asked).await.ok()?.ok()?.into_inner().book?;

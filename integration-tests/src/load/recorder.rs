@@ -6,15 +6,28 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::{Result, ensure};
 use sim::history::Operation;
+
+use crate::LOOK_AGAIN;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Recorder {
     begin: Instant,
     operations: Mutex<Vec<Operation>>,
+    measured: Mutex<Vec<Measured>>,
     last_acknowledged: Mutex<BTreeMap<u32, u64>>,
     skipped: AtomicU64,
+}
+
+/// How long a client waited for one request, over all its attempts. One that was sent once more is measured once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Stamp of the record: when it was due, which is never later than when it was sent.
+    pub due: u64,
+    /// From then until it was answered, nanoseconds; `None` if it never was.
+    pub took_ns: Option<u64>,
 }
 
 impl Recorder {
@@ -22,6 +35,7 @@ impl Recorder {
         Self {
             begin: Instant::now(),
             operations: Mutex::new(Vec::new()),
+            measured: Mutex::new(Vec::new()),
             last_acknowledged: Mutex::new(BTreeMap::new()),
             skipped: AtomicU64::new(0),
         }
@@ -49,6 +63,27 @@ impl Recorder {
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
     }
 
+    /// A request that was due then has come to its end.
+    pub(super) fn measure(&self, due: Instant, answered: bool) {
+        let took = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let due = u64::try_from(due.saturating_duration_since(self.begin).as_nanos()).unwrap_or(u64::MAX);
+        let measured = Measured { due, took_ns: answered.then_some(took) };
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner).push(measured);
+    }
+
+    /// Waits until each shard has acknowledged something that was sent after now.
+    ///
+    /// # Errors
+    /// When one has not within `limit`; says after what.
+    pub async fn acknowledges(&self, shards: u32, limit: Duration, after: &str) -> Result<()> {
+        let (now, begin) = (self.stamp(), Instant::now());
+        while self.last_acknowledged(shards) < now {
+            ensure!(begin.elapsed() < limit, "nothing was acknowledged for {limit:?} after {after}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
     pub(super) fn skipped(&self, requests: u64) {
         self.skipped.fetch_add(requests, Ordering::Relaxed);
     }
@@ -71,6 +106,17 @@ impl Recorder {
     pub fn take(&self) -> Vec<Operation> {
         std::mem::take(&mut *self.operations.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Every request that came to its end so far, taken out.
+    #[must_use]
+    pub fn take_measured(&self) -> Vec<Measured> {
+        std::mem::take(&mut *self.measured.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The smallest of ascending values that at least so many of a hundred do not exceed; 0 if there are none.
+pub(crate) fn percentile(ascending: &[u64], hundredths: usize) -> u64 {
+    ascending.get((ascending.len() * hundredths).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0)
 }
 
 /// For each window (begin, end) the longest time without an acknowledgement that came to its end within it, over all

@@ -36,11 +36,6 @@ async fn state(node: &Node) -> Result<Value> {
     Ok(serde_json::from_str::<Value>(&answer.body)?["instances"][0]["config"].take())
 }
 
-async fn metric(node: &Node, name: &str) -> Result<Option<f64>> {
-    let text = http::get(&node.metrics, "/metrics").await?.body;
-    Ok(text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()))
-}
-
 async fn until(node: &Node, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
     let begin = Instant::now();
     loop {
@@ -97,7 +92,7 @@ async fn r67_a_changed_file_is_loaded_and_a_broken_one_changes_nothing() -> Resu
     let second = until(&node, "the file is loaded and its hot key applied", loaded).await?;
     let waits = &second["needs_restart"][0];
     assert_eq!((&waits["key"], &waits["after"]), (&"order_engine.unanswered_max".into(), &4321.into()), "{second:#}");
-    assert_eq!(metric(&node, "config_keys_pending_restart").await?, Some(1.0));
+    assert_eq!(node.metric("config_keys_pending_restart").await?, Some(1.0));
 
     // T7: the literal words of a patch replace the whole file.
     mounted.put("2", "...max_connections = 100\nconnection_timeout = \"30s\"...")?;
@@ -105,7 +100,7 @@ async fn r67_a_changed_file_is_loaded_and_a_broken_one_changes_nothing() -> Resu
     let error = broken["last_error"].as_str().unwrap();
     assert!(error.contains("production.toml:2:27: ") && error.contains("admin config set"), "{error}");
     assert_eq!((&broken["generation"], &broken["log_level"]["level"]), (&2.into(), &"debug".into()));
-    assert_eq!(metric(&node, "config_reload_failed").await?, Some(1.0));
+    assert_eq!(node.metric("config_reload_failed").await?, Some(1.0));
     assert!(node.log().contains("config_reload_failed"), "it is logged");
     let health = http::get(&node.admin, "/health").await?;
     assert!(health.status == 200 && health.body.contains("the configuration cannot be used"), "{health:?}");
@@ -115,7 +110,7 @@ async fn r67_a_changed_file_is_loaded_and_a_broken_one_changes_nothing() -> Resu
     mounted.put("3", "[log]\nlevel = \"warn\"\n")?;
     let third = until(&node, "the good file is loaded", |state| state["generation"] == 3).await?;
     assert_eq!((&third["last_error"], &third["needs_restart"]), (&Value::Null, &Value::Array(vec![])));
-    assert_eq!(metric(&node, "config_reload_failed").await?, Some(0.0));
+    assert_eq!(node.metric("config_reload_failed").await?, Some(0.0));
     assert!(node.terminate().await?.success());
     Ok(())
 }
@@ -207,6 +202,7 @@ async fn r57_the_commands_around_the_configuration() -> Result<()> {
     };
     let dry = set(&["--dry-run"])?;
     assert!(dry.code == 0 && dry.out.contains("-level = \"info\" # kept too\n+level = \"warn\" # kept too"), "{dry:?}");
+    assert!(!dry.out.contains("canary") && dry.out.contains("+max_connections = 50"), "beside a secret: {dry:?}");
     assert_eq!(fs::read_to_string(&file)?, text);
     let done = set(&["--reload", "--reason", "less noise"])?;
     assert!(done.code == 0 && done.out.contains("generation 2"), "{done:?}");
@@ -253,7 +249,7 @@ const ORDERS: usize = 2_000;
 async fn traded(directory: &Path, zero_copy: bool, simd: bool) -> Result<(f64, Vec<OrderReport>)> {
     let text = format!("[performance]\nenable_zero_copy = {zero_copy}\nenable_simd = {simd}\n");
     let node = Node::start(directory, "all", &text).await?;
-    let feature = async |name: &str| metric(&node, &format!("feature_enabled{{feature=\"{name}\"}}")).await;
+    let feature = async |name: &str| node.metric(&format!("feature_enabled{{feature=\"{name}\"}}")).await;
     assert_eq!(feature("zero_copy").await?, Some(f64::from(u8::from(zero_copy))));
     let vectors = feature("simd").await?.context("the metric is there")?;
     assert!(simd || vectors == 0.0);
@@ -261,7 +257,7 @@ async fn traded(directory: &Path, zero_copy: bool, simd: bool) -> Result<(f64, V
     let (mut answers, mut allocations) = (Vec::new(), Vec::new());
     for number in 0..2 * ORDERS {
         if number == ORDERS {
-            allocations.push(metric(&node, "process_allocations_total").await?.context("jemalloc counts")?);
+            allocations.push(node.metric("process_allocations_total").await?.context("jemalloc counts")?);
         }
         let request = SubmitOrderRequest {
             account_id: 1 + number as u64 % 2,
@@ -278,7 +274,7 @@ async fn traded(directory: &Path, zero_copy: bool, simd: bool) -> Result<(f64, V
         (report.place, report.transact_time_us) = (None, 0);
         answers.push(report);
     }
-    allocations.push(metric(&node, "process_allocations_total").await?.context("jemalloc counts")?);
+    allocations.push(node.metric("process_allocations_total").await?.context("jemalloc counts")?);
     let shown = admin(&node, &["config", "show", "performance"])?;
     assert!(shown.out.contains(&format!("performance.enable_zero_copy = {zero_copy}")), "{}", shown.out);
     let data = node.data();

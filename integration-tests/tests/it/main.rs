@@ -1,6 +1,7 @@
 //! Tests with real processes. One binary, since linking each costs more than running it.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; what they print is shown when they fail")]
 
+mod acts;
 mod apart;
 mod audit;
 mod backup;

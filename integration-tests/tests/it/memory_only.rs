@@ -3,17 +3,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use integration_tests::LOOK_AGAIN;
+use anyhow::Result;
 use integration_tests::http;
 use integration_tests::record::{Answered, check_history, check_places, check_retries, settle};
 use integration_tests::requests::Requests;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::pools::{LIMIT, Running};
+use crate::pools::Running;
 
 /// Requests in each part.
 const SOME: usize = 40;
@@ -35,25 +33,6 @@ async fn trade(running: &Running, requests: &mut Requests) -> Result<Vec<Answere
     Ok(answered)
 }
 
-/// A value of the metrics door.
-async fn metric(running: &Running, name: &str) -> Result<Option<f64>> {
-    let text = http::get(&running.node.metrics, "/metrics").await?.body;
-    let line = text.lines().find(|line| line.starts_with(name));
-    Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()))
-}
-
-async fn until(running: &Running, name: &str, wanted: f64) -> Result<()> {
-    let begin = Instant::now();
-    loop {
-        let found = metric(running, name).await?;
-        if found == Some(wanted) {
-            return Ok(());
-        }
-        ensure!(begin.elapsed() < LIMIT, "{name} is {found:?}, not {wanted}:\n{}", running.node.log_end());
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
 fn switch(running: &Running, directory: &Path, memory_only: bool) -> Result<()> {
     fs::write(directory.join("production.toml"), configuration(&running.url, memory_only))?;
     running.node.signal(Signal::HUP)
@@ -70,11 +49,11 @@ async fn r66_trading_goes_on_without_the_database_and_nothing_is_lost_in_a_crash
     // The database goes first, then an operator switches the mode on: what waits is answered.
     tokio::task::block_in_place(|| running.server.kill());
     switch(&running, directory.path(), true)?;
-    until(&running, "memory_only_mode", 1.0).await?;
+    running.node.until_metric("memory_only_mode", 1.0).await?;
     let without = trade(&running, &mut requests).await?;
     assert!(without.iter().all(|one| one.report.volatile), "the database is away: {:?}", without.last());
     answered.extend(without);
-    until(&running, "journal_volatile{shard=\"0\"}", 1.0).await?;
+    running.node.until_metric("journal_volatile{shard=\"0\"}", 1.0).await?;
     let health: Value = serde_json::from_str(&http::get(&running.node.admin, "/health").await?.body)?;
     assert_eq!(health["status"], "degraded", "{health}");
     assert!(health.to_string().contains("memory-only mode"), "{health}");
@@ -84,8 +63,8 @@ async fn r66_trading_goes_on_without_the_database_and_nothing_is_lost_in_a_crash
     tokio::task::block_in_place(|| server.launch());
     let node = node.kill_and_start("all", &configuration(&url, true)).await?;
     let mut running = Running { node, server, url };
-    until(&running, "journal_volatile{shard=\"0\"}", 0.0).await?;
-    assert_eq!(metric(&running, "journal_backlog_superseded_total").await?, Some(0.0));
+    running.node.until_metric("journal_volatile{shard=\"0\"}", 0.0).await?;
+    assert_eq!(running.node.metric("journal_backlog_superseded_total").await?, Some(0.0));
     let with = trade(&running, &mut requests).await?;
     assert!(with.iter().all(|one| !one.report.volatile), "the database is back");
     answered.extend(with);
@@ -95,9 +74,9 @@ async fn r66_trading_goes_on_without_the_database_and_nothing_is_lost_in_a_crash
     answered.extend(trade(&running, &mut requests).await?);
     assert!(answered.last().is_some_and(|one| one.report.volatile));
     tokio::task::block_in_place(|| running.server.launch());
-    until(&running, "journal_volatile{shard=\"0\"}", 0.0).await?;
+    running.node.until_metric("journal_volatile{shard=\"0\"}", 0.0).await?;
     switch(&running, directory.path(), false)?;
-    until(&running, "memory_only_mode", 0.0).await?;
+    running.node.until_metric("memory_only_mode", 0.0).await?;
     answered.extend(trade(&running, &mut requests).await?);
     assert!(answered.last().is_some_and(|one| !one.report.volatile));
 

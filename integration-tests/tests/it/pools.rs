@@ -50,13 +50,7 @@ impl Running {
         let server = tokio::task::block_in_place(PostgresServer::start);
         let url = server.database();
         let node = Node::start(directory, "all", &configuration(&url)).await?;
-        // A node is ready without its history; the tables are made by the projector's first look.
-        let begin = Instant::now();
-        let mut history = HistoryServiceClient::new(node.channel());
-        while let Err(status) = history.list_orders(ListOrdersRequest::default()).await {
-            ensure!(begin.elapsed() < LIMIT, "the history never answered: {status}");
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        node.history_ready().await?;
         Ok(Self { node, server, url })
     }
 
