@@ -97,7 +97,7 @@ async fn start(directory: &Path, file: &str, keys: BTreeMap<&'static str, ApiKey
 }
 
 /// Every method there is, as reflection tells.
-fn methods() -> Result<BTreeSet<String>> {
+pub(crate) fn methods() -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     let sets = [wire::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
     for set in sets {
@@ -431,7 +431,7 @@ async fn r36_keys_are_replaced_and_taken_away_by_commands() -> Result<()> {
     Ok(())
 }
 
-fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+pub(crate) fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         // Preallocated segments hold zeros for the most part; what was written is at their beginning.

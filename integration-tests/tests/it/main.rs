@@ -5,6 +5,7 @@ mod acts;
 mod apart;
 mod audit;
 mod backup;
+mod canary;
 mod commands;
 mod configuration;
 mod console;

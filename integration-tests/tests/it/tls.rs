@@ -28,14 +28,14 @@ use crate::keys::outer_address;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An authority and a certificate it gave, in PEM.
-struct Issued {
+pub(crate) struct Issued {
     authority: String,
     certificate: String,
-    private_key: String,
+    pub(crate) private_key: String,
 }
 
 /// A certificate for this machine by a new authority.
-fn issue() -> Result<Issued> {
+pub(crate) fn issue() -> Result<Issued> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
@@ -49,7 +49,7 @@ fn issue() -> Result<Issued> {
 }
 
 impl Issued {
-    fn write(&self, directory: &Path) -> Result<()> {
+    pub(crate) fn write(&self, directory: &Path) -> Result<()> {
         fs::create_dir_all(directory)?;
         for (name, text) in
             [("ca.pem", &self.authority), ("tls.crt", &self.certificate), ("tls.key", &self.private_key)]

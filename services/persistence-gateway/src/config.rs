@@ -133,6 +133,11 @@ impl DatabaseUrl {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is not set, or a URL.
+    fn is_usable(&self) -> bool {
+        self.0.is_empty() || ["postgres://", "postgresql://"].iter().any(|scheme| self.0.starts_with(scheme))
+    }
 }
 
 impl From<String> for DatabaseUrl {
@@ -295,6 +300,12 @@ impl Config {
         if server && self.database.url.expose().is_empty() {
             return problem("database.url", "is needed by journal.backend or history.database = \"postgres\"");
         }
+        for (key, url) in [("database.url", &self.database.url), ("database.replica_url", &self.database.replica_url)] {
+            // What is no URL could not be shown without its password either.
+            if !url.is_usable() {
+                return problem(key, "must begin with postgres:// or postgresql://");
+            }
+        }
         Ok(())
     }
 }
@@ -318,6 +329,7 @@ mod tests {
         assert_eq!(key(|c| c.history.database = HistoryDatabase::Postgres), Err("database.url"));
         assert_eq!(key(|c| c.database.max_connections = 1), Err("database.max_connections"));
         assert_eq!(key(|c| c.database.use_read_replica = true), Err("database.use_read_replica"));
+        assert_eq!(key(|c| c.database.url = DatabaseUrl::from("postgres:u:p@h/d".to_owned())), Err("database.url"));
         assert_eq!(key(|c| c.history.batch_rows = 0), Err("history.batch_entries"));
     }
 
