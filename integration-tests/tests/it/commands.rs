@@ -4,6 +4,8 @@ use anyhow::Result;
 use integration_tests::node::{Node, server_binary};
 use integration_tests::tool::{self, Said};
 use serde_json::Value;
+use service_kit::auth::new_entry;
+use service_kit::{Accounts, Role};
 
 fn hive(directory: &std::path::Path, arguments: &[&str]) -> Result<Said> {
     tool::run(&server_binary()?, arguments, directory)
@@ -38,6 +40,28 @@ fn bench_finds_everything_that_was_acknowledged() -> Result<()> {
     let report = json(&said);
     assert!(report["acknowledged"].as_u64().unwrap() > 0, "{report}");
     assert_eq!(report["lost"].as_u64(), Some(0), "{report}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r82_a_load_shows_the_key_that_a_node_asks_for() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let keys = directory.path().join("keys");
+    std::fs::create_dir_all(&keys)?;
+    let (key, entry) = new_entry("load", Role::Trader, Accounts::All)?;
+    std::fs::write(keys.join("keys.toml"), entry)?;
+    let configuration = format!("{}[security]\nkeys_dir = {keys:?}\n", crate::PLAIN);
+    let node = Node::start(directory.path(), "all", &configuration).await?;
+    let target = format!("http://{}", node.grpc);
+    let load = ["bench", "--rate", "100", "--duration", "2", "--output", "json", "--target", &target];
+    // Somewhere else: the key beside the node would open it.
+    let elsewhere = tempfile::tempdir()?;
+    let refused = hive(elsewhere.path(), &load)?;
+    assert!(refused.code != 0 && refused.err.contains("key"), "{}{}", refused.out, refused.err);
+    let report = json(&hive(elsewhere.path(), &[&load[..], &["--key", key.reveal()]].concat())?);
+    assert_eq!((report["lost"].as_u64(), report["turned_away"].as_u64()), (Some(0), Some(0)), "{report}");
+    assert!(report["acknowledged"].as_u64() > Some(0), "{report}");
+    assert!(node.terminate().await?.success());
     Ok(())
 }
 

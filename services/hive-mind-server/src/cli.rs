@@ -2,9 +2,12 @@
 //!
 //! Deliberately absent: what the commands do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wire::api_key::{ApiKey, Credentials};
+use wire::transport::{ClientOptions, ClientTls};
 
 use crate::admin::AdminArguments;
 
@@ -109,15 +112,36 @@ pub(crate) struct RunArguments {
 }
 
 /// Which node a load goes to.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct Target {
     /// gRPC address of a running node, http://host:port; without one, a temporary node is started. With commas, several
     /// engines of one cluster: a bench then sends each request straight to the leader of its shard.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) target: Option<String>,
+    /// API key for a running node that asks for one: of a trader of all accounts, or of an administrator.
+    #[arg(long, value_name = "KEY", env = "HIVE_API_KEY", hide_env_values = true)]
+    pub(crate) key: Option<ApiKey>,
+    /// Certificates of the authorities that an https address is checked against, PEM.
+    #[arg(long, value_name = "FILE", env = "HIVE_CA")]
+    pub(crate) ca: Option<PathBuf>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+impl Target {
+    /// How the load connects.
+    pub(crate) fn options(&self) -> Result<ClientOptions> {
+        let credentials = Credentials::new(self.key.as_ref());
+        Ok(ClientOptions { credentials, tls: client_tls(self.ca.as_deref())?, ..ClientOptions::default() })
+    }
+}
+
+/// What an https address is checked against: the authorities in this file, or those of the system.
+pub(crate) fn client_tls(authorities: Option<&Path>) -> Result<Option<ClientTls>> {
+    let Some(path) = authorities else { return Ok(None) };
+    let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Some(ClientTls::new(&pem, None).with_context(|| format!("cannot use {}", path.display()))?))
 }
 
 #[derive(Args, Debug)]

@@ -158,7 +158,7 @@ async fn show_demo(arguments: &DemoArguments, node: &TemporaryNode) -> Result<()
 }
 
 async fn bench_command(arguments: BenchArguments) -> Result<u8> {
-    let target = LoadTarget::new(arguments.target.target.as_deref(), arguments.directory.as_deref()).await?;
+    let target = LoadTarget::new(&arguments.target, arguments.directory.as_deref()).await?;
     let ran = until_interrupted(bench::run(arguments.bench, || target.cluster(), target.directory())).await;
     target.stop().await?;
     let report = ran?;
@@ -168,7 +168,7 @@ async fn bench_command(arguments: BenchArguments) -> Result<u8> {
 
 async fn replay_command(arguments: ReplayArguments) -> Result<u8> {
     let input = replay::prepare(&arguments.replay)?;
-    let target = LoadTarget::new(arguments.target.target.as_deref(), None).await?;
+    let target = LoadTarget::new(&arguments.target, None).await?;
     let ran = match target.channel() {
         Ok(channel) => until_interrupted(replay::run(input, channel)).await,
         Err(error) => Err(error),

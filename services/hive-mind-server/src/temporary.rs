@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use wire::client::Cluster;
 use wire::transport::{Address, Channel, ClientOptions, connect};
 
+use crate::cli::Target;
 use crate::config::ServerConfig;
 use crate::run::{Composed, Role};
 
@@ -21,7 +22,7 @@ pub(crate) enum LoadTarget {
     /// Ours.
     Temporary(TemporaryNode),
     /// The user's: engines of one cluster.
-    Running(Vec<Address>),
+    Running(Vec<Address>, ClientOptions),
 }
 
 /// A running node of our own.
@@ -34,12 +35,12 @@ pub(crate) struct TemporaryNode {
 }
 
 impl LoadTarget {
-    /// Connects to `target`, addresses with commas between them, or starts a node below `directory`.
-    pub(crate) async fn new(target: Option<&str>, directory: Option<&Path>) -> Result<Self> {
-        match target {
+    /// Connects to the target that is named, or starts a node below `directory`.
+    pub(crate) async fn new(target: &Target, directory: Option<&Path>) -> Result<Self> {
+        match &target.target {
             Some(text) => {
                 let addresses = text.split(',').map(|address| Ok(address.trim().parse()?));
-                Ok(Self::Running(addresses.collect::<Result<_>>()?))
+                Ok(Self::Running(addresses.collect::<Result<_>>()?, target.options()?))
             }
             None => Ok(Self::Temporary(TemporaryNode::start(Listen::any_port(), directory).await?)),
         }
@@ -49,9 +50,9 @@ impl LoadTarget {
     pub(crate) fn channel(&self) -> Result<Channel> {
         match self {
             Self::Temporary(node) => node.channel(),
-            Self::Running(addresses) => {
+            Self::Running(addresses, options) => {
                 let first = addresses.first().context("--target names no address")?;
-                Ok(connect(first, &ClientOptions::default()))
+                Ok(connect(first, options))
             }
         }
     }
@@ -59,8 +60,8 @@ impl LoadTarget {
     /// New connections to all nodes. One node alone gets everything; from several, requests go straight to leaders.
     pub(crate) fn cluster(&self) -> Result<Cluster> {
         match self {
-            Self::Running(addresses) if addresses.len() > 1 => {
-                let channels = addresses.iter().map(|address| connect(address, &ClientOptions::default()));
+            Self::Running(addresses, options) if addresses.len() > 1 => {
+                let channels = addresses.iter().map(|address| connect(address, options));
                 Ok(Cluster::roaming(channels.collect())?)
             }
             _ => Ok(Cluster::fixed(self.channel()?)),
@@ -71,7 +72,7 @@ impl LoadTarget {
     pub(crate) fn directory(&self) -> Option<PathBuf> {
         match self {
             Self::Temporary(node) => Some(node.directory.path().to_owned()),
-            Self::Running(_) => None,
+            Self::Running(..) => None,
         }
     }
 
@@ -79,7 +80,7 @@ impl LoadTarget {
     pub(crate) async fn stop(self) -> Result<()> {
         match self {
             Self::Temporary(node) => node.stop().await,
-            Self::Running(_) => Ok(()),
+            Self::Running(..) => Ok(()),
         }
     }
 }

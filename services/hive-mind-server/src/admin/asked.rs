@@ -13,9 +13,9 @@ use service_kit::auth::local;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 use wire::status::{ApiError, ErrorCode};
-use wire::transport::{Address, Channel, ClientOptions, ClientTls, connect};
+use wire::transport::{Address, Channel, ClientOptions, connect};
 
-use crate::cli::Output;
+use crate::cli::{Output, client_tls};
 use crate::config::ServerConfig;
 use crate::output;
 use crate::run::ADDRESSES_FILE;
@@ -72,13 +72,7 @@ struct NodeFile {
 impl Asked {
     /// The way to the node. Connects with the first call.
     pub(super) fn channel(&self) -> Result<Channel> {
-        let tls = match &self.ca {
-            None => None,
-            Some(path) => {
-                let authorities = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-                Some(ClientTls::new(&authorities, None).with_context(|| format!("cannot use {}", path.display()))?)
-            }
-        };
+        let tls = client_tls(self.ca.as_deref())?;
         let options = ClientOptions { tls, ..ClientOptions::default() };
         Ok(connect(&self.target()?.parse::<Address>()?, &options))
     }

@@ -10,6 +10,7 @@ use wire::transport::{Channel, ClientOptions, connect};
 
 use super::super::{Arguments, Report, find, prepare, run};
 use super::markets::{DEPTH, MESSAGES};
+use crate::cli::Target;
 use crate::temporary::LoadTarget;
 
 /// Files as a user has them.
@@ -30,7 +31,7 @@ async fn replay(channel: &Channel, arguments: Arguments) -> anyhow::Result<Repor
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_replayed_through_a_node() {
-    let target = Box::pin(LoadTarget::new(None, None)).await.unwrap();
+    let target = Box::pin(LoadTarget::new(&Target::default(), None)).await.unwrap();
     let channel = target.channel().unwrap();
     let directory = TempDir::new().unwrap();
     for (symbol, in_flight) in [("ONE", 1), ("MANY", 1024)] {
