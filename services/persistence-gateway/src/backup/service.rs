@@ -29,6 +29,8 @@ use crate::metrics::BackupMetrics;
 
 /// How long a backup waits for the history to contain what was committed when it was ordered.
 const HISTORY_WAITS: Duration = Duration::from_secs(60);
+/// How long the leader may take to tell what it has acknowledged.
+const LEADER_TELLS: Duration = Duration::from_secs(2);
 /// Between two looks at the history while it is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 /// Lowest scheduling priority.
@@ -179,7 +181,7 @@ impl Backups {
         let started = Instant::now();
         for journal in &self.0.journals {
             journal.look().await;
-            let wanted = *journal.commit().borrow();
+            let wanted = committed(journal).await;
             loop {
                 let cursors = match self.0.reader.cursors().await {
                     Ok(cursors) => cursors,
@@ -218,6 +220,15 @@ impl Backups {
     }
 }
 
+/// Up to where a journal is committed, everything that was acknowledged until now included: the leader answers at once,
+/// and tells its gateways with the next unit, or a moment later. Without a leader it is what is known.
+async fn committed(journal: &JournalHandle) -> Seq {
+    let (tail, mut commit) = (journal.tail(), journal.commit());
+    // Whether it came in time or the journal has ended: what is known then is all there is.
+    let _ = tokio::time::timeout(LEADER_TELLS, commit.wait_for(|commit| *commit >= tail)).await;
+    *journal.commit().borrow()
+}
+
 /// Every key with its value and where that comes from; secrets are replaced by the door.
 fn text(config: &pb::NodeConfig) -> String {
     config.values.iter().map(|value| format!("{} = {}  # {}\n", value.key, value.value, value.origin)).collect()
@@ -243,8 +254,13 @@ async fn apart(create: Create) -> Result<Manifest, BackupError> {
 /// A name that sorts by time, and its time.
 pub(super) fn name_of_now() -> (String, u64) {
     let us = clock::now_us();
+    (name_of(us, rand::random()), us)
+}
+
+/// The second, the microsecond in it, and a number that keeps two of one microsecond apart.
+fn name_of(us: u64, number: u16) -> String {
     let time: String = clock::rfc3339(us).chars().take_while(|&c| c != '.').filter(|c| !"-:".contains(*c)).collect();
-    (format!("{time}Z-{:08x}", rand::random::<u32>()), us)
+    format!("{time}Z-{:05x}{:03x}", us % 1_000_000, number & 0xfff)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds since 1970, far below 2^52 microseconds")]
@@ -334,5 +350,18 @@ impl BackupService for Backups {
             Err(error) => pb::Backup { id, damage: error.to_string(), ..pb::Backup::default() },
         };
         Ok(Response::new(pb::ListBackupsResponse { backups: listed.into_iter().map(backup).collect(), place }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r79_a_later_backup_stands_behind_an_earlier_one_of_the_same_second() {
+        let earlier = name_of(1_795_470_687_000_009, u16::MAX);
+        let later = name_of(1_795_470_687_000_010, 0);
+        assert!(earlier < later && later < name_of(1_795_470_688_000_000, 0), "{earlier} {later}");
+        assert_eq!(earlier.len(), "20261123T181325Z-1f2e3d4c".len());
     }
 }

@@ -130,6 +130,11 @@ impl JournalHandle {
         self.commit.clone()
     }
 
+    /// The last durable entry, acknowledged or not.
+    pub(crate) fn tail(&self) -> Seq {
+        *self.tail.borrow()
+    }
+
     /// From now on what other gateways write is noticed within a tenth of a second, until the result is dropped.
     #[must_use]
     pub fn follow(&self) -> Option<Following> {
