@@ -25,7 +25,7 @@ use crate::load::{Load, Options, Recorder, pauses};
 use crate::scribe::Scribe;
 
 pub use self::fault::{Fault, force_election};
-pub use self::report::{Checked, Pauses, Report};
+pub use self::report::{Pauses, Report};
 
 /// After the last thing was mended a fresh request must be acknowledged within this time.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);

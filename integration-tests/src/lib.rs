@@ -18,6 +18,7 @@ pub mod raw;
 pub mod record;
 pub mod requests;
 pub mod scribe;
+pub mod tally;
 pub mod tool;
 
 /// Pause between two looks at what another process does or shows: it cannot be awaited, only asked for again. Every

@@ -1,15 +1,13 @@
 //! What was seen of each act, as JSON for machines and as text for people.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-use sim::history::{Call, Outcome};
 
 use super::stage::Aftermath;
 use super::{Act, Performed, Plan};
-use crate::chaos::Checked;
 use crate::load::{Measured, percentile};
+use crate::tally::{Checked, Tally};
 
 /// See the module.
 #[derive(Clone, Debug, Serialize)]
@@ -22,22 +20,11 @@ pub struct Report {
     pub seconds: f64,
     /// How the database kept what it was told.
     pub database: &'static str,
-    /// Requests that were answered, those included that were sent once more.
-    pub acknowledged: usize,
-    /// Refused for good, by error.
-    pub refused: BTreeMap<String, usize>,
-    /// Nobody said what became of them.
-    pub unknown: usize,
-    /// Due and not sent, since too many were under way.
-    pub not_sent: u64,
-    /// Attempts beyond the first: a client that was answered by one of them saw no failure but a wait.
-    pub retries: u64,
+    /// What became of the requests, and what the checker made of it.
+    #[serde(flatten)]
+    pub tally: Tally,
     /// In the order in which they were performed.
     pub acts: Vec<Seen>,
-    /// What the checker counted.
-    pub checked: Checked,
-    /// What the checker found: lost, doubled or changed orders among it.
-    pub violations: Vec<String>,
 }
 
 /// What clients saw of an act.
@@ -91,47 +78,20 @@ impl Report {
             let seconds = one.took.as_secs_f64();
             Seen { act: one.act, seconds, before: of(before, from), during: of(from, to), after: of(to, end) }
         };
-        let mut report = Self {
+        Self {
             rate: plan.rate,
             seed: plan.seed,
             seconds,
             database: "PostgreSQL on this machine, fsync off",
-            acknowledged: 0,
-            refused: BTreeMap::new(),
-            unknown: 0,
-            not_sent,
-            retries: 0,
+            tally: Tally::of(&operations, &verdicts, not_sent),
             acts: performed.iter().map(seen).collect(),
-            checked: Checked::default(),
-            violations: Vec::new(),
-        };
-        for operation in &operations {
-            let Call::Request { outcome, .. } = &operation.call else { continue };
-            report.retries += u64::from(operation.attempts.saturating_sub(1));
-            match outcome {
-                Outcome::Acknowledged(_) => report.acknowledged += 1,
-                Outcome::Refused { error } => *report.refused.entry(error.clone()).or_default() += 1,
-                Outcome::Unknown { .. } => report.unknown += 1,
-            }
         }
-        for verdict in &verdicts {
-            report.checked.add(&Checked::of(verdict));
-            report.violations.extend(verdict.violations.iter().map(ToString::to_string));
-        }
-        report
-    }
-
-    /// Requests that were not answered: refused for good, without an answer, or never sent.
-    #[must_use]
-    pub fn failed(&self) -> usize {
-        let not_sent = usize::try_from(self.not_sent).unwrap_or(usize::MAX);
-        self.refused.values().sum::<usize>() + self.unknown + not_sent
     }
 
     /// Whether no request failed and the checker found nothing.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.failed() == 0 && self.checked.violations == 0
+        self.tally.failed() == 0 && self.tally.checked.violations == 0
     }
 }
 
@@ -145,9 +105,9 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{} acknowledged, {} failed, {} attempts beyond the first",
-            self.acknowledged,
-            self.failed(),
-            self.retries
+            self.tally.acknowledged,
+            self.tally.failed(),
+            self.tally.retries
         )?;
         writeln!(f, "\np50 / p99 / max in ms, from when a request was due until it was answered\n")?;
         writeln!(f, "| act | took s | before | during | after | requests during | failed |")?;
@@ -157,16 +117,16 @@ impl fmt::Display for Report {
             let failed = during.failed + after.failed;
             writeln!(f, "| {act:?} | {seconds:.1} | {before} | {during} | {after} | {requests} | {failed} |")?;
         }
-        let Checked { acknowledged, entries, commands, reads, rows, violations, .. } = self.checked;
+        let Checked { acknowledged, entries, commands, reads, rows, violations, .. } = self.tally.checked;
         writeln!(
             f,
             "\nchecked: {acknowledged} acknowledgements, {entries} entries with {commands} commands, {reads} reads, {rows} \
              history rows\nviolations: {violations}"
         )?;
-        for violation in &self.violations {
+        for violation in &self.tally.violations {
             writeln!(f, "  {violation}")?;
         }
-        for (error, count) in &self.refused {
+        for (error, count) in &self.tally.refused {
             writeln!(f, "refused {count} times: {error}")?;
         }
         Ok(())

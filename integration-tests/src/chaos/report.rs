@@ -5,12 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
-use sim::checker::Verdict;
-use sim::history::{Call, Outcome};
 
 use super::{Aftermath, Fault, Inflicted, Plan};
 use crate::cluster::{LogLine, Shape};
 use crate::load::percentile;
+use crate::tally::{Checked, Tally};
 
 /// See the module.
 #[derive(Clone, Debug, Serialize)]
@@ -23,22 +22,11 @@ pub struct Report {
     pub shape: Shape,
     /// Requests a second that were due.
     pub rate: u32,
-    /// Requests by what became of them.
-    pub acknowledged: usize,
-    /// Refused, by error.
-    pub refused: BTreeMap<String, usize>,
-    /// Nobody said what became of them.
-    pub unknown: usize,
-    /// Due and not sent, since too many were under way.
-    pub not_sent: u64,
-    /// Attempts beyond the first.
-    pub retries: u64,
+    /// What became of the requests, and what the checker made of it.
+    #[serde(flatten)]
+    pub tally: Tally,
     /// Pauses by fault.
     pub faults: BTreeMap<Fault, Pauses>,
-    /// What the checker counted, over all shards.
-    pub checked: Checked,
-    /// What the checker found.
-    pub violations: Vec<String>,
     /// Log lines that nobody expected.
     pub complaints: Vec<LogLine>,
 }
@@ -56,31 +44,6 @@ pub struct Pauses {
     pub max_ms: u64,
     /// All of them, ascending.
     pub all_ms: Vec<u64>,
-}
-
-/// See [`Report::checked`].
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Checked {
-    /// Acknowledgements compared.
-    pub acknowledged: usize,
-    /// Requests in doubt for good, and how many of them had been executed.
-    pub in_doubt: usize,
-    /// See `in_doubt`.
-    pub in_doubt_executed: usize,
-    /// Reads compared.
-    pub reads: usize,
-    /// Entries replayed.
-    pub entries: usize,
-    /// Commands replayed.
-    pub commands: usize,
-    /// Leaderships.
-    pub epochs: usize,
-    /// Digests in the logs compared.
-    pub state_hashes: usize,
-    /// History rows compared.
-    pub rows: usize,
-    /// Violations by rule.
-    pub violations: usize,
 }
 
 impl Pauses {
@@ -108,35 +71,15 @@ impl Report {
             let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             by_fault.entry(one.fault).or_default().push(ms);
         }
-        let mut report = Self {
+        Self {
             seeds: vec![plan.seed],
             seconds,
             shape: plan.shape,
             rate: plan.rate,
-            acknowledged: 0,
-            refused: BTreeMap::new(),
-            unknown: 0,
-            not_sent,
-            retries: 0,
+            tally: Tally::of(&operations, &verdicts, not_sent),
             faults: by_fault.into_iter().map(|(fault, pauses)| (fault, Pauses::of(pauses))).collect(),
-            checked: Checked::default(),
-            violations: Vec::new(),
             complaints,
-        };
-        for operation in &operations {
-            let Call::Request { outcome, .. } = &operation.call else { continue };
-            report.retries += u64::from(operation.attempts.saturating_sub(1));
-            match outcome {
-                Outcome::Acknowledged(_) => report.acknowledged += 1,
-                Outcome::Refused { error } => *report.refused.entry(error.clone()).or_default() += 1,
-                Outcome::Unknown { .. } => report.unknown += 1,
-            }
         }
-        for verdict in &verdicts {
-            report.checked.add(&Checked::of(verdict));
-            report.violations.extend(verdict.violations.iter().map(ToString::to_string));
-        }
-        report
     }
 
     /// With what another cluster of the same shape went through.
@@ -144,19 +87,11 @@ impl Report {
     pub fn and(mut self, other: Self) -> Self {
         self.seeds.extend(other.seeds);
         self.seconds += other.seconds;
-        self.acknowledged += other.acknowledged;
-        for (error, count) in other.refused {
-            *self.refused.entry(error).or_default() += count;
-        }
-        self.unknown += other.unknown;
-        self.not_sent += other.not_sent;
-        self.retries += other.retries;
+        self.tally.add(other.tally);
         for (fault, pauses) in other.faults {
             let mine = self.faults.entry(fault).or_default();
             *mine = Pauses::of([std::mem::take(&mut mine.all_ms), pauses.all_ms].concat());
         }
-        self.checked.add(&other.checked);
-        self.violations.extend(other.violations);
         self.complaints.extend(other.complaints);
         self
     }
@@ -164,37 +99,7 @@ impl Report {
     /// Whether nothing is wrong.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        self.checked.violations == 0 && self.complaints.is_empty()
-    }
-}
-
-impl Checked {
-    pub(crate) fn of(verdict: &Verdict) -> Self {
-        Self {
-            acknowledged: verdict.acknowledged,
-            in_doubt: verdict.in_doubt,
-            in_doubt_executed: verdict.in_doubt_executed,
-            reads: verdict.reads,
-            entries: verdict.entries,
-            commands: verdict.commands,
-            epochs: verdict.epochs,
-            state_hashes: verdict.state_hashes,
-            rows: verdict.rows,
-            violations: verdict.counts.iter().map(|(_, count)| count).sum(),
-        }
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.acknowledged += other.acknowledged;
-        self.in_doubt += other.in_doubt;
-        self.in_doubt_executed += other.in_doubt_executed;
-        self.reads += other.reads;
-        self.entries += other.entries;
-        self.commands += other.commands;
-        self.epochs += other.epochs;
-        self.state_hashes += other.state_hashes;
-        self.rows += other.rows;
-        self.violations += other.violations;
+        self.tally.checked.violations == 0 && self.complaints.is_empty()
     }
 }
 
@@ -210,32 +115,28 @@ impl fmt::Display for Report {
             self.seeds.len(),
             self.seeds
         )?;
+        let Tally { acknowledged, refused, unknown, not_sent, retries, checked, violations } = &self.tally;
+        let refusals: usize = refused.values().sum();
         writeln!(
             f,
-            "{} acknowledged, {} unknown, {} refused, {} not sent, {} retries",
-            self.acknowledged,
-            self.unknown,
-            self.refused.values().sum::<usize>(),
-            self.not_sent,
-            self.retries
+            "{acknowledged} acknowledged, {unknown} unknown, {refusals} refused, {not_sent} not sent, {retries} retries"
         )?;
         writeln!(f, "\n| fault | count | p50 ms | p99 ms | max ms |\n|---|---:|---:|---:|---:|")?;
         for (fault, Pauses { count, p50_ms, p99_ms, max_ms, .. }) in &self.faults {
             writeln!(f, "| {fault:?} | {count} | {p50_ms} | {p99_ms} | {max_ms} |")?;
         }
-        let Checked { entries, commands, epochs, state_hashes, reads, rows, in_doubt, in_doubt_executed, .. } =
-            self.checked;
+        let Checked { entries, commands, epochs, state_hashes, reads, rows, in_doubt, in_doubt_executed, .. } = checked;
         writeln!(
             f,
             "\nchecked: {} acknowledgements, {entries} entries with {commands} commands of {epochs} leaderships, \
              {state_hashes} digests, {reads} reads, {rows} history rows, {in_doubt} in doubt of which {in_doubt_executed} \
              were executed\nviolations: {}",
-            self.checked.acknowledged, self.checked.violations
+            checked.acknowledged, checked.violations
         )?;
-        for violation in &self.violations {
+        for violation in violations {
             writeln!(f, "  {violation}")?;
         }
-        for (error, count) in &self.refused {
+        for (error, count) in refused {
             writeln!(f, "refused {count} times: {error}")?;
         }
         writeln!(f, "unexpected log lines: {}", self.complaints.len())?;

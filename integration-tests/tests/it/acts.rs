@@ -12,13 +12,13 @@ async fn r36_r52_r53_r60_r66_r67_r79_no_act_of_an_operator_fails_or_loses_an_ord
     let plan = Plan { rate: 100, accounts: 8, seed: 52, calm: Duration::from_secs(1) };
     let report = run(directory.path(), &plan, |line| println!("{line}")).await?;
     println!("{report}");
-    assert_eq!(report.failed(), 0, "an order failed");
-    assert_eq!(report.checked.violations, 0, "what clients were told is not what happened");
+    assert_eq!(report.tally.failed(), 0, "an order failed");
+    assert_eq!(report.tally.checked.violations, 0, "what clients were told is not what happened");
     let acts: Vec<Act> = report.acts.iter().map(|seen| seen.act).collect();
     assert_eq!(acts, Act::ALL);
     for seen in &report.acts {
         assert!(seen.during.answered > 0 && seen.after.answered > 0, "nobody sent anything: {seen:?}");
     }
-    assert!(report.checked.rows > 0 && report.checked.acknowledged > 0, "everything was compared");
+    assert!(report.tally.checked.rows > 0 && report.tally.checked.acknowledged > 0, "everything was compared");
     Ok(())
 }

@@ -16,6 +16,8 @@ use tokio::task::JoinSet;
 const CONFIGURATION: &str = "[log]\nlevel = \"info\"\n[persistence_gateway.journal]\nsnapshot_every_entries = 300\n";
 /// Clients that send at the same time.
 const WORKERS: u64 = 4;
+/// How long they trade between two backups. Nothing is waited for: without it the backups would be of the same state.
+const TRADING: Duration = Duration::from_millis(500);
 /// Backups made while they send.
 const BACKUPS: usize = 3;
 
@@ -48,8 +50,7 @@ async fn r79_r80_a_backup_made_under_load_comes_back_with_its_state_and_history(
         workers.spawn(work(Requests::new(79, account, "backup"), channels.clone(), stopped.clone()));
     }
     for _ in 0..BACKUPS {
-        // Some trading between two backups; how much does not matter.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(TRADING).await;
         let made = json(&backup(here.path(), &data, &["create", "--reason", "under load"])?, 0);
         assert!(made["rows"].as_u64() > Some(0), "{made}");
     }

@@ -17,6 +17,9 @@ use crate::pools::{LIMIT, Running};
 
 /// Longest wait for an answer that should come at the connection timeout; a statement's own limit is longer.
 const TOO_LATE: Duration = Duration::from_secs(25);
+/// How long a statement is kept waiting that shall be told as slow, which is more than a second. There is nothing to wait
+/// for but the time itself; the statement's own limit is four seconds.
+const SLOW_FOR: Duration = Duration::from_millis(1_500);
 
 fn configuration(url: &str, max_connections: u32, connection_timeout: &str) -> String {
     format!(
@@ -141,8 +144,7 @@ async fn r75_slow_queries_timeouts_and_exhaustion_are_logged_without_values() ->
     assert!(first.is_err() && second.is_err(), "{first:?} {second:?}");
     // Another one waits for the lock and gets it: more than a second, less than four.
     let waiting = tokio::spawn(ask());
-    // Slow is more than a second; there is nothing to wait for but the time itself.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(SLOW_FOR).await;
     drop(lock);
     waiting.await??;
     for (message, field) in

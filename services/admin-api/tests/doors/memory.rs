@@ -19,6 +19,8 @@ pub(crate) static MALLOC_CONF: &[u8; 46] = b"prof:true,prof_active:false,lg_prof
 
 /// Within this a leak must be named.
 const TWO_MINUTES: Duration = Duration::from_secs(120);
+/// Between two leaks: one that goes on, as leaks do, is what the instance looks at every ten seconds.
+const LEAK_AGAIN: Duration = Duration::from_millis(500);
 
 #[inline(never)]
 fn plant_a_leak(blocks: usize) {
@@ -60,8 +62,7 @@ async fn r44_a_planted_leak_is_named_within_two_minutes() {
             break first;
         }
         assert!(before.elapsed() < TWO_MINUTES, "not named: {profile:#}");
-        // The leak goes on, as leaks do, while the instance looks every ten seconds.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(LEAK_AGAIN).await;
     };
     let bytes = named["bytes"].as_u64().unwrap();
     assert!(bytes >= 5 << 20, "40 blocks of 256 KiB at least: {named:#}");
