@@ -7,6 +7,7 @@
 pub mod acts;
 pub mod chaos;
 pub mod cluster;
+pub mod collector;
 pub mod etcd;
 pub mod http;
 pub mod judge;

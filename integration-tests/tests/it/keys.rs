@@ -273,6 +273,7 @@ async fn a_trader_has_its_accounts_and_no_others() -> Result<()> {
     let message = |client_seq, account_id| OrderSessionRequest {
         client_seq,
         command: Some(order_session_request::Command::MassCancel(cancel(account_id))),
+        ..Default::default()
     };
     let messages = tokio_stream::iter([message(1, 9), message(2, 8)]);
     let mut answers = client.order_session(messages).await?.into_inner();

@@ -26,6 +26,7 @@ mod pools;
 mod replica;
 mod tls;
 mod tools;
+mod traces;
 
 /// Configuration of a node as the tests want it: quiet, its history in SQLite.
 const PLAIN: &str = "[log]\nlevel = \"info\"\n";

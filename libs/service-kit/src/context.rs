@@ -12,6 +12,7 @@ use crate::auth::Auth;
 use crate::config::ConfigDoor;
 use crate::telemetry::LogLevel;
 use crate::tls::Tls;
+use crate::trace::Tracer;
 use crate::{Components, MemoryAccounts, Pools};
 
 /// What all services of a process share. Clones share their registries.
@@ -46,6 +47,8 @@ pub struct NodeContext {
     pub config: Option<Arc<dyn ConfigDoor>>,
     /// What is logged; none where the instance does not decide it.
     pub log_level: Option<LogLevel>,
+    /// Records what requests went through. Records nothing until it is given one that does.
+    pub tracer: Tracer,
 }
 
 impl NodeContext {
@@ -66,6 +69,7 @@ impl NodeContext {
             audit: Audit::none(),
             config: None,
             log_level: None,
+            tracer: Tracer::off(),
         }
     }
 

@@ -1,10 +1,11 @@
-//! What every process of the house has in common: configuration, logs, metrics, health, listeners, an orderly stop.
+//! What every process of the house has in common: configuration, logs, metrics, traces, health, listeners, an orderly
+//! stop.
 //!
 //! A service is a library that implements [`Service`]; a [`node::Node`] binds the sockets, mounts the services it is
 //! given, keeps health and readiness, and stops them in order. One process with all roles and one process per role
 //! differ only in the list of services.
 //!
-//! Deliberately absent: anything about orders, journals or leadership; push of metrics or traces.
+//! Deliberately absent: anything about orders, journals or leadership; push of metrics.
 
 pub mod audit;
 pub mod auth;
@@ -28,6 +29,7 @@ mod shutdown;
 mod side_thread;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 
 /// For the implementations of [`Service`].
 pub use async_trait::async_trait;

@@ -1,6 +1,9 @@
-//! Metrics of the process in Prometheus' text format: the recorder behind the `metrics` macros, its buckets, and what
-//! the kernel knows of the process. Absent: the metrics of services; each has its own `metrics.rs`, with a
-//! description for every name.
+//! Metrics of the process in Prometheus' text format, and in that of OpenMetrics for whoever asks for it: the recorder
+//! behind the `metrics` macros, its buckets, and what the kernel knows of the process. Absent: the metrics of services;
+//! each has its own `metrics.rs`, with a description for every name.
+
+mod exemplars;
+mod open_metrics;
 
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -11,6 +14,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use wire::pb::admin::v1::ConfigResult;
 
 use crate::{memory, process};
+
+pub use exemplars::Latency;
+pub(crate) use open_metrics::Format;
 
 /// Buckets of every `*_seconds` histogram. From the cost of one matched command to the longest wait that is not a
 /// timeout; 0.001 exactly, since the objective for orders is one millisecond.
@@ -77,6 +83,14 @@ impl Exporter {
         }
         render_process(&mut text);
         text
+    }
+
+    /// All metrics in this format.
+    pub(crate) fn render_as(&self, format: Format) -> String {
+        match format {
+            Format::Text => self.render(),
+            Format::OpenMetrics => open_metrics::from_text(&self.render()),
+        }
     }
 
     pub(crate) fn run_upkeep(&self) {

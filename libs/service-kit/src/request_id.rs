@@ -1,8 +1,9 @@
 //! The id of a request: taken from `x-request-id` or made here, given back in the answer, and in every line logged
-//! while the request is handled, so that an operator can go from a client's complaint to the log.
+//! while the request is handled, so that an operator can go from a client's complaint to the log. Beside it its place
+//! in a trace, and the span of the whole request if that is recorded; see [`crate::trace`].
 //!
-//! Costs an id, an allocation and a task-local per request; a span only when debug is logged. Messages of a stream
-//! share the stream's id. Absent: ids across processes other than by that header.
+//! Costs an id, an allocation and two task-locals per request; a span of the log only when debug is logged. Messages of
+//! a stream share the stream's id. Absent: ids across processes other than by that header.
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -10,13 +11,16 @@ use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
-use http::header::HeaderName;
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tower::{Layer, Service};
 use tracing::Instrument;
+use wire::access;
 
 use crate::flood::Flood;
+use crate::trace::{self, Kind, Open, Span, TraceContext, Tracer};
 
 /// The header and metadata key.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -76,15 +80,16 @@ pub(crate) fn sync_scope(id: RequestId, work: impl FnOnce()) {
     CURRENT.sync_scope(id, work);
 }
 
-/// Gives every request its id. For gRPC and HTTP alike.
+/// Gives every request its id and its place in a trace. For gRPC and HTTP alike.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestIdLayer {
     flood: std::sync::Arc<Flood>,
+    tracer: Tracer,
 }
 
 impl RequestIdLayer {
-    pub(crate) fn new() -> Self {
-        Self { flood: std::sync::Arc::new(Flood::new(FAILURES_PER_SECOND)) }
+    pub(crate) fn new(tracer: Tracer) -> Self {
+        Self { flood: std::sync::Arc::new(Flood::new(FAILURES_PER_SECOND)), tracer }
     }
 }
 
@@ -92,7 +97,7 @@ impl<S> Layer<S> for RequestIdLayer {
     type Service = WithRequestId<S>;
 
     fn layer(&self, inner: S) -> WithRequestId<S> {
-        WithRequestId { inner, flood: self.flood.clone() }
+        WithRequestId { inner, flood: self.flood.clone(), tracer: self.tracer.clone() }
     }
 }
 
@@ -101,6 +106,7 @@ impl<S> Layer<S> for RequestIdLayer {
 pub(crate) struct WithRequestId<S> {
     inner: S,
     flood: std::sync::Arc<Flood>,
+    tracer: Tracer,
 }
 
 impl<S, B, R> Service<Request<B>> for WithRequestId<S>
@@ -124,19 +130,45 @@ where
         let span = tracing::debug_span!("request", path = request.uri().path());
         // Paths are kept for failures only; cloning a URI counts references.
         let uri = request.uri().clone();
-        let flood = self.flood.clone();
+        let (flood, answered_id) = (self.flood.clone(), id.clone());
+        let entered = self.tracer.enter(TraceContext::of(request.headers()), || access::begins_trace(uri.path()));
+        let recording = entered.span.map(|open| (open, self.tracer.clone(), request.method().clone()));
         let handled = self.inner.call(request).instrument(span);
-        Box::pin(CURRENT.scope(id.clone(), async move {
+        let answered = async move {
             let mut response = handled.await?;
-            response.headers_mut().insert(HEADER, id.0);
-            if let Some(status) = failure(&response)
+            let status = failure(&response);
+            if let Some((open, tracer, method)) = recording {
+                let call = if is_grpc(&response) { None } else { Some(method) };
+                tracer.record(request_span(open, call.as_ref(), uri.path(), answered_id.as_str()).failed(status));
+            }
+            response.headers_mut().insert(HEADER, answered_id.0);
+            if let Some(status) = status
                 && let Some(suppressed) = flood.admit()
             {
                 tracing::warn!(path = uri.path(), status, suppressed, "request failed");
             }
             Ok(response)
-        }))
+        };
+        Box::pin(CURRENT.scope(id, trace::within(entered.context, answered)))
     }
+}
+
+fn is_grpc<R>(response: &Response<R>) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The whole request, by the names that OpenTelemetry's conventions give its parts. `method` is that of a request over
+/// HTTP; one over gRPC is named by its path.
+fn request_span(open: Open, method: Option<&http::Method>, path: &str, id: &str) -> Span {
+    let path = path.to_owned();
+    let span = |name: String| open.end("service-kit", name, Kind::Server, Instant::now());
+    let span = match method {
+        None => span(path.trim_start_matches('/').to_owned()).with("rpc.system", "grpc"),
+        Some(method) => {
+            span(format!("{method} {path}")).with("http.request.method", method.to_string()).with("url.path", path)
+        }
+    };
+    span.with("hive_mind.request_id", id.to_owned())
 }
 
 /// The status of an answer that an operator should know of: our fault or too slow, not the client's fault and not a

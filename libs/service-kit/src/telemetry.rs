@@ -1,5 +1,6 @@
-//! Logs: one JSON object a line (UTC in RFC 3339, level, target, fields, the request's id) or lines for people, and
-//! the end of the process when a task panics. What is logged can be changed while it runs ([`LogLevel`]). Absent: traces to a collector; metrics (see [`crate::metrics`]).
+//! Logs: one JSON object a line (UTC in RFC 3339, level, target, fields, the ids of the request and of its trace) or
+//! lines for people, and the end of the process when a task panics. What is logged can be changed while it runs
+//! ([`LogLevel`]). Absent: traces to a collector (see [`crate::trace`]); metrics (see [`crate::metrics`]).
 
 mod level;
 
@@ -10,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, SubscriberBuilder};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 
-use crate::request_id;
+use crate::{request_id, trace};
 
 pub use level::{LevelState, LogLevel, ORDERED_MAX};
 
@@ -95,11 +96,7 @@ pub fn init(config: &LogConfig, output: LogOutput) -> Result<LogLevel, Telemetry
                 LogOutput::Stderr => io::stderr().is_terminal(),
                 LogOutput::Stdout => io::stdout().is_terminal(),
             };
-            let builder = tracing_subscriber::fmt()
-                .with_env_filter(filter)
-                .with_writer(writer)
-                .with_ansi(terminal)
-                .with_filter_reloading();
+            let builder = human_subscriber(filter, writer, terminal).with_filter_reloading();
             let level = LogLevel::new(&config.level, apply_by(builder.reload_handle()));
             (tracing::subscriber::set_global_default(builder.finish()), level)
         }
@@ -158,11 +155,15 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder().parse(level).map_err(|reason| error(reason.to_string()))
 }
 
-fn json_subscriber<W>(filter: EnvFilter, writer: W) -> SubscriberBuilder<JsonFields, WithRequestId, EnvFilter, W>
+fn json_subscriber<W>(
+    filter: EnvFilter,
+    writer: W,
+) -> SubscriberBuilder<JsonFields, WithIds<Format<Json>>, EnvFilter, W>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let format = WithRequestId(tracing_subscriber::fmt::format().json().flatten_event(true));
+    let format = tracing_subscriber::fmt::format().json().flatten_event(true);
+    let format = WithIds { format, of: LogFormat::Json };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .fmt_fields(JsonFields::new())
@@ -170,23 +171,56 @@ where
         .with_writer(writer)
 }
 
-/// Adds the id of the request that is being worked on to every line, at no cost where there is none.
-struct WithRequestId(Format<Json>);
+fn human_subscriber<W>(
+    filter: EnvFilter,
+    writer: W,
+    terminal: bool,
+) -> SubscriberBuilder<DefaultFields, WithIds<Format>, EnvFilter, W>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let format = WithIds { format: tracing_subscriber::fmt::format().with_ansi(terminal), of: LogFormat::Human };
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(terminal).event_format(format).with_writer(writer)
+}
 
-impl<S, N> FormatEvent<S, N> for WithRequestId
+/// Adds the id of the request that is being worked on, and that of its trace, to every line; at no cost where there is
+/// none.
+struct WithIds<F> {
+    format: F,
+    of: LogFormat,
+}
+
+impl<S, N, F> FormatEvent<S, N> for WithIds<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let Some(id) = request_id::current() else { return self.0.format_event(context, out, event) };
-        let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        match line.trim_end().strip_suffix('}') {
-            // An id holds no character that JSON would have to escape.
-            Some(open) => writeln!(out, "{open},\"request_id\":\"{}\"}}", id.as_str()),
-            None => out.write_str(&line),
+        let (request, place) = (request_id::current(), trace::current());
+        if request.is_none() && place.is_none() {
+            return self.format.format_event(context, out, event);
         }
+        let mut line = String::new();
+        self.format.format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end();
+        let (line, end) = match self.of {
+            LogFormat::Json => (line.strip_suffix('}').unwrap_or(line), "}"),
+            LogFormat::Human => (line, ""),
+        };
+        out.write_str(line)?;
+        // Neither holds a character that JSON would have to escape.
+        let mut id = |key: &str, id: fmt::Arguments<'_>| match self.of {
+            LogFormat::Json => write!(out, ",\"{key}\":\"{id}\""),
+            LogFormat::Human => write!(out, " {key}={id}"),
+        };
+        if let Some(request) = request {
+            id("request_id", format_args!("{}", request.as_str()))?;
+        }
+        if let Some(place) = place {
+            id("trace_id", format_args!("{}", place.trace))?;
+        }
+        writeln!(out, "{end}")
     }
 }
 
@@ -194,10 +228,12 @@ where
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use futures::FutureExt;
     use serde_json::Value;
 
     use super::*;
     use crate::request_id::RequestId;
+    use crate::trace::{SpanId, TraceContext, TraceId};
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -213,14 +249,42 @@ mod tests {
         }
     }
 
+    impl Sink {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
+        }
+    }
+
     fn logged(level: &str, work: impl FnOnce()) -> Vec<Value> {
         let sink = Sink::default();
         let writer = sink.clone();
         let subscriber = json_subscriber(filter(level).expect("a level"), move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, work);
-        let bytes = sink.0.lock().expect("not poisoned").clone();
-        let text = String::from_utf8(bytes).expect("text");
-        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+        sink.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    #[test]
+    fn lines_of_a_request_name_it_and_its_trace_in_both_formats() {
+        let place = TraceContext { trace: TraceId(0xab), span: SpanId(1), sampled: false };
+        let work = || {
+            let id = RequestId::accept(b"abc-1").expect("an id");
+            let inside = trace::within(Some(place), async { tracing::info!(seq = 7, "inside") });
+            request_id::sync_scope(id, || inside.now_or_never().expect("it waits for nothing"));
+            tracing::info!("outside");
+        };
+        let trace = format!("{:032x}", 0xab);
+        let lines = logged("info", work);
+        assert_eq!((&lines[0]["request_id"], &lines[0]["trace_id"]), (&"abc-1".into(), &trace.as_str().into()));
+        assert_eq!((&lines[0]["seq"], lines[1].get("trace_id")), (&7.into(), None));
+
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = human_subscriber(filter("info").expect("a level"), move || writer.clone(), false).finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let text = sink.text();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].ends_with(&format!("inside seq=7 request_id=abc-1 trace_id={trace}")), "{text}");
+        assert!(lines.len() == 2 && lines[1].ends_with("outside"), "{text}");
     }
 
     #[test]

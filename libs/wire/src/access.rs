@@ -155,6 +155,13 @@ pub fn rule(path: &str) -> Option<Access> {
     BY_PATH.get(path).copied()
 }
 
+/// Whether a call of this path is the first that a trace shows, where nobody before it began one: whatever trades. The
+/// requests of a session do, one by one, and not the session.
+#[must_use]
+pub fn begins_trace(path: &str) -> bool {
+    rule(path) == Some(Trade) && !streams(path)
+}
+
 /// Whether the answer of this method is a stream.
 #[must_use]
 pub fn streams(path: &str) -> bool {
@@ -200,6 +207,14 @@ mod tests {
         let known: BTreeSet<_> =
             STREAMS.iter().filter(|path| !path.starts_with("/grpc.")).map(|&path| path.to_owned()).collect();
         assert_eq!(there, known);
+    }
+
+    #[test]
+    fn what_trades_begins_a_trace() {
+        let begin: Vec<_> = methods().into_iter().map(|(path, _)| path).filter(|path| begins_trace(path)).collect();
+        let service = "/hivemind.orders.v1.OrderService";
+        let expected = ["SubmitOrder", "CancelOrder", "ReplaceOrder", "MassCancel"];
+        assert_eq!(begin, expected.map(|method| format!("{service}/{method}")));
     }
 
     #[test]

@@ -27,8 +27,9 @@ pub use instruments::{
     stream_book_request, stream_trades_request,
 };
 pub use journal::{
-    append_reply, append_reply_to_pb, append_request, append_request_to_pb, entries, entry, entry_to_pb, fence_reply,
-    fence_reply_to_pb, fence_request, fence_request_to_pb, log_id, log_id_to_pb, log_of_shard, tail, tail_to_pb,
+    append_reply, append_reply_to_pb, append_request, append_request_to_pb, entries, entry, entry_to_pb,
+    entry_trace_to_pb, entry_traces, fence_reply, fence_reply_to_pb, fence_request, fence_request_to_pb, log_id,
+    log_id_to_pb, log_of_shard, tail, tail_to_pb,
 };
 pub use orders::{
     InstrumentLookup, UNKNOWN_INSTRUMENT, cancel, mass_cancel, order_key, replace, session_command, submit,

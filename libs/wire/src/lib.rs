@@ -13,6 +13,7 @@ pub mod convert;
 pub mod forwarding;
 pub mod pb;
 pub mod status;
+pub mod trace;
 pub mod transport;
 
 /// Descriptors of all services and of what they import, encoded, as gRPC reflection serves them.

@@ -14,7 +14,7 @@ use service_kit::auth::config as security;
 use service_kit::config::{InForce, Loaded, Origin, Source};
 use service_kit::node::Listen;
 use service_kit::telemetry::LogConfig;
-use service_kit::{audit, memory};
+use service_kit::{audit, memory, trace};
 use types::SHARDS_MAX;
 
 pub(crate) use peers::{Addresses, Peers};
@@ -46,6 +46,8 @@ pub(crate) struct ServerConfig {
     pub(crate) security: security::Config,
     /// What it logs.
     pub(crate) log: LogConfig,
+    /// What requests went through, and where that is shown.
+    pub(crate) tracing: trace::Config,
     /// Who did what: what of it is recorded.
     pub(crate) audit: audit::Config,
     /// What is done about memory.
@@ -92,6 +94,7 @@ impl Default for ServerConfig {
             listen: Listen::default(),
             security: security::Config::default(),
             log: LogConfig::default(),
+            tracing: trace::Config::default(),
             audit: audit::Config::default(),
             memory: memory::Config::default(),
             performance: Performance::default(),
@@ -144,6 +147,7 @@ impl ServerConfig {
         let sections: &[(&str, &[&str])] = &[
             ("security", security::Config::HOT),
             ("log", LogConfig::HOT),
+            ("tracing", trace::Config::HOT),
             ("memory", memory::Config::HOT),
             ("audit", audit::Config::HOT),
             ("notifications", admin_api::notifications::Config::HOT),
@@ -181,6 +185,10 @@ impl ServerConfig {
         }
         self.log.check()?;
         self.security.check()?;
+        self.tracing.validate()?;
+        if self.tracing.endpoint.starts_with("https://") && !self.security.tls.is_on() {
+            bail!("tracing.endpoint is https: name the authorities of its certificate in security.tls");
+        }
         self.audit.validate()?;
         self.memory.validate()?;
         self.notifications.validate()?;

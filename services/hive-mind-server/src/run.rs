@@ -19,6 +19,7 @@ use service_kit::metrics::Exporter;
 use service_kit::node::{Listen, Node, NodeError, NodeOptions};
 use service_kit::telemetry::LogLevel;
 use service_kit::tls::Tls;
+use service_kit::trace::{Resource, Tracer};
 use service_kit::{DataDir, NodeContext, Service, Shutdown, SideThread};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
@@ -54,7 +55,7 @@ pub(crate) struct Composed {
     listener: InProcessListener,
     addresses: Listen,
     signs_of_life: SideThread,
-    _background: [AbortOnDropHandle<()>; 3],
+    _background: [AbortOnDropHandle<()>; 4],
     _data_dir: DataDir,
 }
 
@@ -122,6 +123,9 @@ impl Composed {
         context.memory.set_allocator(service_kit::memory::jemalloc);
         context.memory.configure(in_force.part(|config| config.memory.clone()));
         context.log_level = log_level;
+        let tls = context.to_peers.tls.clone();
+        let (tracer, tracing) = Tracer::new(in_force.part(|config| config.tracing.clone()), resource(&context), tls);
+        context.tracer = tracer;
         in_force.report_to(&mut context);
         check_advertised(&config, roles)?;
         let node = Node::bind(NodeOptions::new(config.listen, context, exporter)).await?;
@@ -134,8 +138,8 @@ impl Composed {
         let (aside, to_peers) = (signs_of_life.handle(), &node.context().to_peers);
         let neighbours = Neighbours::new(&config, itself, roles, &dial, addresses, aside, to_peers)?;
         let copying = ship(node.context().audit.clone(), neighbours.all(Role::PersistenceGateway));
-        let background =
-            [tokio::spawn(auditing), tokio::spawn(copying), tokio::spawn(limits)].map(AbortOnDropHandle::new);
+        let background = [tokio::spawn(auditing), tokio::spawn(copying), tokio::spawn(limits), tokio::spawn(tracing)]
+            .map(AbortOnDropHandle::new);
         let services = build(in_force, engine, roles, node.context(), neighbours, aside).await?;
         Ok(Self { node, services, listener, addresses, signs_of_life, _background: background, _data_dir: data_dir })
     }
@@ -167,6 +171,15 @@ impl Composed {
         drop(signs_of_life);
         served
     }
+}
+
+/// As whom the process shows what it recorded: a process with one role by its name.
+fn resource(context: &NodeContext) -> Resource {
+    let service = match &context.roles[..] {
+        [only] => only.clone(),
+        _ => "hive-mind-server".to_owned(),
+    };
+    Resource { service, instance: context.name.clone(), version: context.version }
 }
 
 /// Others cannot reach an engine by the address that stands for all addresses of its machine.

@@ -7,6 +7,7 @@ use crate::metrics::Metrics;
 use crate::shard::{Answer, Execute, Freshness, Query, Question, Reply, Told};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use service_kit::memory::Pressure;
+use service_kit::trace::TraceContext;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -123,12 +124,13 @@ impl Admission {
         &self.published
     }
 
-    /// Hands a command to the shard. The receiver gives its answer; one that is closed without an answer means that
-    /// the outcome is unknown.
+    /// Hands a command to the shard; `trace` is what the journal goes on from, if it is recorded. The receiver gives its
+    /// answer; one that is closed without an answer means that the outcome is unknown.
     pub(crate) fn execute(
         &self,
         command: Command,
         received: Instant,
+        trace: Option<TraceContext>,
     ) -> Result<oneshot::Receiver<Result<Answer, ApiError>>, ApiError> {
         match &**self.published.readiness.load() {
             Readiness::Open => {}
@@ -142,7 +144,7 @@ impl Admission {
         }
         let permit = self.permit()?;
         let (reply, answer) = oneshot::channel();
-        match self.commands.try_send(Execute { command, received, reply, permit }) {
+        match self.commands.try_send(Execute { command, received, reply, permit, trace }) {
             Ok(()) => Ok(answer),
             Err(mpsc::error::TrySendError::Full(_)) => Err(self.overloaded()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(ApiError::shutting_down()),

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use types::{LogId, Seq, ShardId, Snapshot};
+use wire::pb::journal::v1::EntryTrace;
 use wire::status::ApiError;
 use wire::transport::Channel;
 
@@ -120,10 +121,11 @@ impl JournalClient {
         }
     }
 
-    /// Sends entries, or a heartbeat. A stream that takes nothing more is closed, which comes back as an event.
-    pub(crate) fn append(&mut self, voter: VoterId, request: AppendRequest) {
+    /// Sends entries, or a heartbeat, and the traces that they belong to. A stream that takes nothing more is closed, which
+    /// comes back as an event.
+    pub(crate) fn append(&mut self, voter: VoterId, request: AppendRequest, traces: Vec<EntryTrace>) {
         if let Some(link) = self.link(voter) {
-            link.append(request);
+            link.append(request, traces);
         }
     }
 

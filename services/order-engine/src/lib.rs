@@ -18,6 +18,7 @@ mod leadership;
 mod metrics;
 mod service;
 mod shard;
+mod trace;
 
 pub use config::{BATCH_COMMANDS_MAX, Config, ConfigError, InstrumentConfig, RulesConfig};
 pub use service::{BuildError, Deps, OrderEngine};

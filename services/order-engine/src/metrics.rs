@@ -4,6 +4,8 @@
 //! Deliberately absent: exporters and buckets (service-kit), and metric calls in the pure crates.
 
 use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use service_kit::metrics::Latency;
+use service_kit::trace::TraceId;
 use std::time::Duration;
 use types::{Command, ShardId};
 
@@ -64,15 +66,15 @@ const ROLES: [&str; 2] = ["leader", "standby"];
 /// All handles.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    operations: Vec<Histogram>,
+    operations: Vec<Latency>,
     /// From the door to the batch: what waiting for room in the log costs.
-    pub(crate) queue_seconds: Histogram,
+    pub(crate) queue_seconds: Latency,
     /// From handing an entry to the journal until it was committed: the disk, and the way there and back.
-    pub(crate) journal_seconds: Histogram,
+    pub(crate) journal_seconds: Latency,
     /// Applying one entry.
-    pub(crate) apply_seconds: Histogram,
+    pub(crate) apply_seconds: Latency,
     /// From applying a command until its handler has the answer.
-    pub(crate) egress_seconds: Histogram,
+    pub(crate) egress_seconds: Latency,
     /// Commands of one entry: what group commit gathers.
     pub(crate) batch_commands: Histogram,
     /// Commands waiting for the next entry.
@@ -112,14 +114,16 @@ impl Metrics {
         for role in ROLES {
             for (_, operation) in OPERATIONS {
                 for (_, outcome) in OUTCOMES {
-                    operations.push(metrics::histogram!(
-                        "trading_operation_duration_seconds",
-                        "operation" => operation, "outcome" => outcome, "role" => role
-                    ));
+                    let labels = [("operation", operation), ("outcome", outcome), ("role", role)];
+                    let labels = labels.map(|(label, value)| (label, value.to_owned()));
+                    operations.push(Latency::new("trading_operation_duration_seconds", &labels));
                 }
             }
         }
-        let stage = |stage: &'static str| metrics::histogram!("order_engine_stage_duration_seconds", "stage" => stage, "shard" => of.clone());
+        let stage = |stage: &str| {
+            let labels = [("stage", stage.to_owned()), ("shard", of.clone())];
+            Latency::new("order_engine_stage_duration_seconds", &labels)
+        };
         Self {
             operations,
             queue_seconds: stage("queue"),
@@ -143,11 +147,33 @@ impl Metrics {
         }
     }
 
-    /// Records one answered request: `leading` as seen when it was answered, `took` from its arrival at the handler.
-    pub(crate) fn answered(&self, operation: Operation, outcome: Outcome, leading: bool, took: Duration) {
+    /// Records one answered request: `leading` as seen when it was answered, `took` from its arrival at the handler,
+    /// `trace` if that is recorded.
+    pub(crate) fn answered(
+        &self,
+        operation: Operation,
+        outcome: Outcome,
+        leading: bool,
+        took: Duration,
+        trace: Option<TraceId>,
+    ) {
         let role = usize::from(!leading);
         let at = (role * OPERATIONS.len() + operation as usize) * OUTCOMES.len() + outcome as usize;
-        self.operations[at].record(took);
+        self.operations[at].record(took, trace);
+    }
+}
+
+impl Operation {
+    /// As the label has it.
+    pub(crate) fn name(self) -> &'static str {
+        OPERATIONS[self as usize].1
+    }
+}
+
+impl Outcome {
+    /// As the label has it.
+    pub(crate) fn name(self) -> &'static str {
+        OUTCOMES[self as usize].1
     }
 }
 

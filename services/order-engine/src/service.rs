@@ -11,6 +11,7 @@ use crate::metrics::Metrics;
 use crate::shard::{Shard, ShardError, ShardParts};
 use service_kit::config::Live;
 use service_kit::memory::Pressure;
+use service_kit::trace::Tracer;
 use service_kit::{NodeContext, Service, ServiceError, Shutdown, async_trait};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +121,7 @@ pub async fn build(
         closing: CancellationToken::new(),
         config,
         pressure: context.memory.pressure().clone(),
+        tracer: context.tracer.clone(),
     };
     let (mut doors, mut shards, mut standings) = (Vec::new(), Vec::new(), Vec::new());
     for shard in (0..shared.config.shards).map(ShardId) {
@@ -155,11 +157,12 @@ struct Shared {
     changed: Arc<Notify>,
     closing: CancellationToken,
     pressure: Pressure,
+    tracer: Tracer,
 }
 
 /// One shard: its door, its loop and its leadership, and the queues between them.
 fn compose(shard: ShardId, shared: &Shared) -> (Trading, (ShardParts, LeadershipParts), Standing) {
-    let Shared { config, journal, engine, coordinators, health, changed, closing, pressure } = shared;
+    let Shared { config, journal, engine, coordinators, health, changed, closing, pressure, tracer } = shared;
     let health = health.of(shard);
     let metrics = Arc::new(Metrics::new(shard));
     let published = Arc::new(Published::new("the engine is starting"));
@@ -184,6 +187,7 @@ fn compose(shard: ShardId, shared: &Shared) -> (Trading, (ShardParts, Leadership
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
         closing: closing.clone(),
+        tracer: tracer.clone(),
     };
     let leadership = LeadershipParts {
         shard,

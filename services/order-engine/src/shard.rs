@@ -21,6 +21,7 @@ use crate::health::ShardHealth;
 use crate::journal_client::JournalClient;
 use crate::leadership::{Order, Report, ShardStatus};
 use crate::metrics::Metrics;
+use crate::trace::Stages;
 use applier::{Applier, ApplyError};
 pub(crate) use footprint::Footprint;
 use journal_core::proposer::{Effect, HaltReason, Proposer};
@@ -29,6 +30,7 @@ use matching::{Level, OrderView, RestoreError};
 use payloads::Payloads;
 use questions::Questions;
 use queue::{Batch, Queue};
+use service_kit::trace::TraceContext;
 use standby::Standby;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub(crate) struct Execute {
     pub(crate) reply: oneshot::Sender<Result<Answer, ApiError>>,
     /// Its place among the unanswered commands.
     pub(crate) permit: Permit,
+    /// Its part in the journal as a trace shows it, if it is recorded.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// The answer to a command: committed and applied.
@@ -60,8 +64,7 @@ pub(crate) struct Answer {
     pub(crate) timestamp: Timestamp,
     pub(crate) outcome: Outcome,
     pub(crate) fills: Vec<Fill>,
-    /// When it was applied.
-    pub(crate) applied: Instant,
+    pub(crate) stages: Stages,
 }
 
 /// How current an answer must be.

@@ -5,15 +5,16 @@
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit};
+use service_kit::metrics::Latency;
 use types::ShardId;
 
 /// Measures of one shard's journal.
 #[derive(Clone, Debug)]
 pub(crate) struct JournalMetrics {
     /// From the arrival of an append on the writer thread's queue to its answer.
-    pub(crate) append: Histogram,
+    pub(crate) append: Latency,
     /// One durable write, all of it the storage's.
-    pub(crate) sync: Histogram,
+    pub(crate) sync: Latency,
     /// Entries of a write unit: how well group commit works.
     pub(crate) unit_entries: Histogram,
     /// Committed seq.
@@ -86,8 +87,8 @@ impl JournalMetrics {
         metrics::describe_gauge!("journal_commit_seq", "Highest entry known to be final.");
         metrics::describe_counter!("journal_errors_total", "Failures of the journal's storage.");
         Self {
-            append: metrics::histogram!("journal_append_duration_seconds", "shard" => shard.clone()),
-            sync: metrics::histogram!("journal_fdatasync_duration_seconds", "shard" => shard.clone()),
+            append: Latency::new("journal_append_duration_seconds", &[("shard", shard.clone())]),
+            sync: Latency::new("journal_fdatasync_duration_seconds", &[("shard", shard.clone())]),
             unit_entries: metrics::histogram!("journal_unit_entries", "shard" => shard.clone()),
             commit_seq: metrics::gauge!("journal_commit_seq", "shard" => shard.clone()),
             errors: metrics::counter!("journal_errors_total", "shard" => shard),

@@ -196,7 +196,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
         let (storage, recovered) =
             blocking::storage(opened).await.map_err(|source| BuildError::Journal { shard, source })?;
         refuse_a_lost_journal(&config, &context.data_dir, shard, &recovered, &reader).await?;
-        let spawned = journal::spawn(shard, &context.name, storage, recovered, watch.as_ref())
+        let spawned = journal::spawn(shard, &context.name, storage, recovered, watch.as_ref(), context.tracer.clone())
             .map_err(|error| BuildError::System(error.to_string()))?;
         if let Some(sessions) = spawned.handle.sessions() {
             context.pools.register(Arc::new(JournalSessions::Shard(sessions)));

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
@@ -16,23 +16,26 @@ use super::socket::Incoming;
 use crate::auth::{Auth, HttpLayer, Peer};
 use crate::health::Snapshot;
 use crate::http::{Problem, with_fallbacks};
-use crate::metrics::Exporter;
+use crate::metrics::{Exporter, Format};
 use crate::request_id::RequestIdLayer;
-use crate::{Components, Condition, Service};
+use crate::{Components, Condition, NodeContext, Service};
 
 /// Routes of the admin door.
-pub(super) fn admin_router(services: &[Box<dyn Service>], components: Components, auth: Auth) -> Router {
+pub(super) fn admin_router(services: &[Box<dyn Service>], context: &NodeContext) -> Router {
+    let (components, auth) = (context.components.clone(), context.auth.clone());
     let mut router = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(components);
     for routes in services.iter().filter_map(|service| service.http()) {
         router = router.merge(routes);
     }
-    with_fallbacks(router).layer(HttpLayer { auth, door: "admin" }).layer(RequestIdLayer::new())
+    with_fallbacks(router).layer(HttpLayer { auth, door: "admin" }).layer(RequestIdLayer::new(context.tracer.clone()))
 }
 
 /// Routes of the metrics door.
 pub(super) fn metrics_router(exporter: Exporter, auth: Auth) -> Router {
-    let render = async |State(exporter): State<Exporter>| {
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], exporter.render())
+    let render = async |State(exporter): State<Exporter>, headers: HeaderMap| {
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|accepted| accepted.to_str().ok());
+        let format = Format::wanted(accepted.flat_map(|accepted| accepted.split(',')));
+        ([(header::CONTENT_TYPE, format.content_type())], exporter.render_as(format))
     };
     let router = with_fallbacks(Router::new().route("/metrics", get(render)).with_state(exporter));
     router.layer(HttpLayer { auth, door: "metrics" })

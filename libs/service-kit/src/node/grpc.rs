@@ -24,10 +24,11 @@ use super::node_memory::NodeMemory;
 use super::node_service::NodeAnswers;
 use super::socket::Incoming;
 use super::{NodeAudit, NodeError};
-use crate::auth::{Auth, GrpcLayer};
+use crate::auth::GrpcLayer;
 use crate::config::acts;
 use crate::metrics::Exporter;
 use crate::request_id::RequestIdLayer;
+use crate::trace::Tracer;
 use crate::{NodeContext, Service};
 
 /// Mounts the services, health, reflection and what the instance says of itself.
@@ -85,12 +86,12 @@ pub(super) const ALWAYS_SERVING: &str = <NodeServiceServer<NodeAnswers> as Named
 pub(super) async fn serve_network(
     incoming: Incoming,
     routes: Routes,
-    auth: Auth,
+    context: NodeContext,
     end: CancellationToken,
 ) -> Result<(), String> {
     server_settings(Server::builder())
-        .layer(RequestIdLayer::new())
-        .layer(GrpcLayer(auth))
+        .layer(RequestIdLayer::new(context.tracer))
+        .layer(GrpcLayer(context.auth))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, end.cancelled_owned())
         .await
@@ -101,8 +102,9 @@ pub(super) async fn serve_network(
 pub(super) async fn serve_in_process(
     listener: InProcessListener,
     routes: Routes,
+    tracer: Tracer,
     end: CancellationToken,
 ) -> Result<(), String> {
-    listener.serve(RequestIdLayer::new().layer(routes), end.cancelled_owned()).await;
+    listener.serve(RequestIdLayer::new(tracer).layer(routes), end.cancelled_owned()).await;
     Ok(())
 }

@@ -54,15 +54,14 @@ pub(super) async fn run(
     let (ends, mut ended) = mpsc::channel(services.len() + 4);
     let close = CancellationToken::new();
     let mut doors = Doors { ends: ends.clone(), tasks: Vec::new() };
-    let auth = context.auth.clone();
-    let admin_routes = admin::admin_router(&services, context.components.clone(), auth.clone());
-    let metrics_routes = admin::metrics_router(options.exporter.clone(), auth.clone());
+    let admin_routes = admin::admin_router(&services, &context);
+    let metrics_routes = admin::metrics_router(options.exporter.clone(), context.auth.clone());
     let [grpc_in, admin_in, metrics_in] = incoming(&context, [grpc_listener, admin_listener, metrics_listener])?;
-    doors.open("grpc", grpc::serve_network(grpc_in, routes.clone(), auth.clone(), close.clone()));
+    doors.open("grpc", grpc::serve_network(grpc_in, routes.clone(), context.clone(), close.clone()));
     doors.open("admin", admin::serve(admin_in, admin_routes, close.clone()));
     doors.open("metrics", admin::serve(metrics_in, metrics_routes, close.clone()));
     if let Some(listener) = in_process {
-        doors.open("in-process", grpc::serve_in_process(listener, routes, close.clone()));
+        doors.open("in-process", grpc::serve_in_process(listener, routes, context.tracer.clone(), close.clone()));
     }
     let follow = grpc_health::follow(context.components.clone(), reporter.clone(), close.clone());
     let memory = context.memory.clone().watch(context.components.clone());
@@ -106,6 +105,7 @@ pub(super) async fn run(
     close.cancel();
     doors.close(Instant::now() + options.close_timeout).await;
     context.audit.flush().await;
+    context.tracer.flush().await;
     tracing::info!(node = context.name, "stopped");
     first_error.map_or(Ok(()), Err)
 }

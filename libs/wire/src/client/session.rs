@@ -23,6 +23,7 @@ use crate::pb::orders::v1::order_service_client::OrderServiceClient;
 use crate::pb::orders::v1::order_session_request::Command;
 use crate::pb::orders::v1::order_session_response::Result as Answered;
 use crate::status::{ApiError, ErrorCode};
+use crate::trace;
 
 /// How a session is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,12 +117,17 @@ impl Session {
         Ok(Self { requests, pending, permits: Arc::new(Semaphore::new(in_flight)), reader })
     }
 
-    /// Sends a request as soon as there is room for it. An error means that it was not sent.
+    /// Sends a request as soon as there is room for it, with the place of the task in a trace if it has one. An error
+    /// means that it was not sent.
     pub async fn send(&self, command: Command) -> Result<Reply, ApiError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| session_ended())?;
         let (reply, answer) = oneshot::channel();
         let client_seq = self.pending.expect(Waiting { reply, _permit: permit })?;
-        let request = pb::OrderSessionRequest { client_seq, command: Some(command) };
+        let request = pb::OrderSessionRequest {
+            client_seq,
+            command: Some(command),
+            traceparent: trace::current().map_or_else(String::new, |context| context.to_string()),
+        };
         // There is a place in the queue for every permit. A closed queue means that the stream has ended, and that
         // the reader is about to answer all who wait, this one included.
         if self.requests.send(request).await.is_err() {

@@ -12,6 +12,7 @@ use super::field::{self, bytes16, id16_to_pb, within};
 use super::shared;
 use crate::pb::journal::v1 as pb;
 use crate::status::ApiError;
+use crate::trace::TraceContext;
 
 /// A fence.
 pub fn fence_request(given: &pb::FenceRequest) -> Result<FenceRequest, ApiError> {
@@ -97,7 +98,21 @@ pub fn append_request_to_pb(request: AppendRequest) -> pb::AppendRequest {
         commit_seq: request.commit.0,
         head_trim: request.head_trim.0,
         round: request.round,
+        traces: Vec::new(),
     }
+}
+
+/// Where commands of entries stand in traces; what is not understood there is left out.
+#[must_use]
+pub fn entry_traces(given: &[pb::EntryTrace]) -> Vec<(Seq, TraceContext)> {
+    let place = |given: &pb::EntryTrace| Some((Seq(given.seq), TraceContext::parse(given.traceparent.as_bytes())?));
+    given.iter().filter_map(place).collect()
+}
+
+/// Where a command of an entry stands in a trace.
+#[must_use]
+pub fn entry_trace_to_pb(seq: Seq, context: &TraceContext) -> pb::EntryTrace {
+    pb::EntryTrace { seq: seq.0, traceparent: context.to_string() }
 }
 
 /// The answer to an append.

@@ -13,6 +13,7 @@ use tower::Service;
 
 use super::InProcess;
 use crate::api_key::Credentials;
+use crate::trace;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -70,6 +71,9 @@ impl Service<Request<Body>> for Channel {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(context) = trace::current() {
+            context.show(request.headers_mut());
+        }
         match &mut self.0 {
             Way::Network { channel, credentials } => {
                 credentials.show(request.headers_mut());

@@ -171,7 +171,7 @@ fn an_exchange_finds_the_market_lively() {
     let mut flow = Market::new(&statuses, 1, "run").expect("two are trading").flow(0);
     let (mut trades, mut late) = (0, 0);
     for client_seq in 0..50_000 {
-        let request = pb::OrderSessionRequest { client_seq, command: Some(flow.next_request()) };
+        let request = pb::OrderSessionRequest { client_seq, command: Some(flow.next_request()), ..Default::default() };
         let command = convert::session_command(&request, &lookup).expect("the market sends valid requests");
         let (outcome, traded) = apply(&command);
         trades += traded;

@@ -61,7 +61,8 @@ impl Desk {
 
     /// The answer, and the levels that a change of the book would tell.
     fn send(&mut self, planned: &Planned) -> (OrderReport, PerSide<Vec<BookLevel>>) {
-        let request = OrderSessionRequest { client_seq: 0, command: Some(self.writer.write(planned)) };
+        let request =
+            OrderSessionRequest { client_seq: 0, command: Some(self.writer.write(planned)), ..Default::default() };
         let command = session_command(&request, &Lookup(&self.exchange)).unwrap();
         let answer = self.apply(&command);
         let mut touched: BTreeSet<i64> = answer.fills.iter().map(|fill| fill.price).collect();

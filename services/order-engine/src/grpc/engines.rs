@@ -3,7 +3,9 @@
 //! Deliberately absent: a second try. What became of a request that was handed on and not answered is for the client to
 //! find out, under the same id.
 
+use crate::trace::forwarded;
 use service_kit::request_id;
+use service_kit::trace::{self, Tracer};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +42,7 @@ pub(super) struct Engines {
     to_peers: ClientOptions,
     doubts: Arc<Doubts>,
     room: Arc<Semaphore>,
+    tracer: Tracer,
 }
 
 /// That somebody named as the leader may not lead.
@@ -57,6 +60,7 @@ pub(super) struct Way {
     timeout: Duration,
     doubts: Arc<Doubts>,
     room: Arc<Semaphore>,
+    tracer: Tracer,
 }
 
 impl Engines {
@@ -67,10 +71,11 @@ impl Engines {
         handed_on_max: u32,
         session: Arc<Notify>,
         to_peers: ClientOptions,
+        tracer: Tracer,
     ) -> Self {
         let doubts = Arc::new(Doubts { session, told: Mutex::default() });
         let room = Arc::new(Semaphore::new(handed_on_max as usize));
-        Self { channels: Mutex::default(), timeout: answer_timeout + WAY, to_peers, doubts, room }
+        Self { channels: Mutex::default(), timeout: answer_timeout + WAY, to_peers, doubts, room, tracer }
     }
 
     /// The way to whom the hint names; `None` if its address cannot be used.
@@ -90,7 +95,7 @@ impl Engines {
 
     fn way_over(&self, shard: ShardId, channel: Channel) -> Way {
         let (doubts, room) = (Arc::clone(&self.doubts), Arc::clone(&self.room));
-        Way { shard, channel, timeout: self.timeout, doubts, room }
+        Way { shard, channel, timeout: self.timeout, doubts, room, tracer: self.tracer.clone() }
     }
 }
 
@@ -125,7 +130,12 @@ impl Way {
         };
         let mut request = self.request(message);
         request.set_timeout(self.timeout);
-        let answer = within(self.timeout, call(self.channel.clone(), request)).await;
+        let entered = self.tracer.enter(trace::current(), || false);
+        let call = trace::within(entered.context, call(self.channel.clone(), request));
+        let answer = within(self.timeout, call).await;
+        if let Some(open) = entered.span {
+            self.tracer.record(forwarded(open, self.shard, answer.as_ref().err()));
+        }
         answer.inspect_err(|error| self.learn(error))
     }
 

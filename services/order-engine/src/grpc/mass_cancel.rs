@@ -17,7 +17,7 @@ use wire::status::{ApiError, Retry};
 
 /// Hands the request to one shard of this engine.
 pub(super) fn start_here(door: &Trading, request: &MassCancelRequest) -> Part {
-    door.start(Operation::MassCancel, |symbols| convert::mass_cancel(request, symbols)).into()
+    door.start(Operation::MassCancel, door.open(), |symbols| convert::mass_cancel(request, symbols)).into()
 }
 
 /// The request from beginning to end, in all the shards that it is for.

@@ -7,6 +7,7 @@ use super::shards::Shards;
 use super::trading::Trading;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use service_kit::trace::{TraceContext, within};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use types::ShardId;
@@ -29,6 +30,8 @@ pub(super) struct Relay {
 
 struct Item {
     command: Command,
+    /// Where it stands in a trace.
+    place: Option<TraceContext>,
     sent: oneshot::Sender<Result<Reply, ApiError>>,
 }
 
@@ -51,10 +54,14 @@ impl Relay {
         Self { commands }
     }
 
-    /// Hands a command on; the future gives its answer.
-    pub(super) fn send(&self, command: Command) -> BoxFuture<'static, Result<OrderReport, ApiError>> {
+    /// Hands a command on, from this place of a trace; the future gives its answer.
+    pub(super) fn send(
+        &self,
+        command: Command,
+        place: Option<TraceContext>,
+    ) -> BoxFuture<'static, Result<OrderReport, ApiError>> {
         let (sent, reply) = oneshot::channel();
-        if self.commands.try_send(Item { command, sent }).is_err() {
+        if self.commands.try_send(Item { command, place, sent }).is_err() {
             return async { Err(ApiError::overloaded("the way to the leader", PAUSE)) }.boxed();
         }
         async move {
@@ -70,18 +77,19 @@ impl Relay {
 
 impl Task {
     async fn run(mut self, mut items: mpsc::Receiver<Item>) {
-        while let Some(Item { command, sent }) = items.recv().await {
+        while let Some(Item { command, place, sent }) = items.recv().await {
             // A client that is gone needs nothing handed on.
             if !sent.is_closed() {
-                let _ = sent.send(self.hand_on(command).await);
+                let _ = sent.send(self.hand_on(command, place).await);
             }
         }
     }
 
-    async fn hand_on(&mut self, command: Command) -> Result<Reply, ApiError> {
+    async fn hand_on(&mut self, command: Command, place: Option<TraceContext>) -> Result<Reply, ApiError> {
         self.connect().await?;
         let Some((_, session)) = &self.session else { return Err(self.closed()) };
-        match session.send(command).await {
+        // The session itself stands nowhere: it carries other commands as well.
+        match within(place, session.send(command)).await {
             Ok(reply) => Ok(reply),
             Err(error) => {
                 // It was not sent; the next command has a new session opened.

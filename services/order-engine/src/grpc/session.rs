@@ -15,6 +15,7 @@ use super::trading::Trading;
 use crate::metrics::Operation;
 use futures::Stream;
 use service_kit::auth::Rights;
+use service_kit::trace::{TraceContext, current};
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -92,7 +93,8 @@ struct Lanes {
 }
 
 /// Starts a session over `requests`.
-/// `forwarded` is the shard for which another engine hands them on; `rights` are those of whoever sends them.
+/// `forwarded` is the shard for which another engine hands them on; `rights` are those of whoever sends them. Requests
+/// that say nothing of a trace stand where the stream does.
 pub(crate) fn open(
     shards: Shards,
     unanswered_max: usize,
@@ -108,6 +110,7 @@ pub(crate) fn open(
         shards: shards.clone(),
         forwarded,
         rights,
+        place: current(),
         relays: HashMap::new(),
         counts: Arc::clone(&counts),
         unanswered_max,
@@ -122,6 +125,8 @@ struct Reader {
     shards: Shards,
     forwarded: Option<ShardId>,
     rights: Rights,
+    /// Of the stream.
+    place: Option<TraceContext>,
     /// The ways to shards that other engines lead.
     relays: HashMap<ShardId, Relay>,
     counts: Arc<Counts>,
@@ -192,16 +197,22 @@ impl Reader {
 
     /// Starts a request in one shard, here or where it is led.
     fn one(&mut self, door: &Trading, operation: Operation, request: &OrderSessionRequest) -> Part {
+        let place = TraceContext::parse(request.traceparent.as_bytes()).or(self.place);
+        let entered = door.tracer.enter(place, || true);
         let command = request.command.clone().filter(|_| self.shards.elsewhere(door, self.forwarded).is_some());
         let Some(command) = command else {
-            return door.start(operation, |symbols| convert::session_command(request, symbols)).into();
+            return door.start(operation, entered.span, |symbols| convert::session_command(request, symbols)).into();
         };
         let relay = self
             .relays
             .entry(door.shard)
             .or_insert_with(|| Relay::start(self.shards.clone(), door.shard, self.unanswered_max));
-        let (answer, door) = (relay.send(command), door.clone());
-        Part::There(Box::pin(async move { door.handed_on(operation, answer).await }))
+        let (answer, door) = (relay.send(command, entered.context), door.clone());
+        Part::There(Box::pin(async move {
+            let answer = door.handed_on(operation, answer).await;
+            door.forwarded(entered.span, answer.as_ref().err());
+            answer
+        }))
     }
 }
 

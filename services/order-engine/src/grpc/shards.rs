@@ -5,6 +5,7 @@
 use super::engines::{Engines, Way};
 use super::trading::Trading;
 use crate::config::Config;
+use service_kit::trace::Tracer;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,7 +43,8 @@ impl Shards {
             .instruments
             .iter()
             .filter_map(|instrument| Some((Symbol::new(&instrument.symbol).ok()?, ShardId(instrument.shard?))));
-        let engines = Engines::new(config.answer_timeout(), config.unanswered_max, session, to_peers);
+        let tracer = doors.first().map_or_else(Tracer::off, |door| door.tracer.clone());
+        let engines = Engines::new(config.answer_timeout(), config.unanswered_max, session, to_peers, tracer);
         Self(Arc::new(Inner { named: named.collect(), doors, own: own.clone(), engines }))
     }
 

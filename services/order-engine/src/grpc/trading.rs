@@ -6,6 +6,8 @@ use crate::admission::{Admission, Published};
 use crate::leadership::ShardStatus;
 use crate::metrics::{Metrics, Operation, Outcome};
 use crate::shard::{Answer, Freshness, Query, Reply, Told};
+use crate::trace::{self, CommandTrace};
+use service_kit::trace::{Open, Tracer, current};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ pub(crate) struct Trading {
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelled when the engine stops taking work: streams are ended, after their last answers.
     pub(crate) closing: CancellationToken,
+    /// Records what commands go through.
+    pub(crate) tracer: Tracer,
 }
 
 /// A command on its way through the shard.
@@ -35,6 +39,8 @@ pub(crate) struct Pending {
     operation: Operation,
     client_order_id: Option<ClientOrderId>,
     received: Instant,
+    admitted: Instant,
+    trace: Option<CommandTrace>,
 }
 
 impl Trading {
@@ -48,20 +54,23 @@ impl Trading {
         self.admission.published().symbols.load().keys().copied().collect()
     }
 
-    /// Decodes a request and hands it to the shard.
+    /// Decodes a request and hands it to the shard. `open` is the span of it all, if it is recorded.
     pub(crate) fn start(
         &self,
         operation: Operation,
+        open: Option<Open>,
         decode: impl FnOnce(&Published) -> Result<Command, ApiError>,
     ) -> Result<Pending, ApiError> {
         let received = Instant::now();
+        let trace = open.map(CommandTrace::new);
         let started = decode(self.admission.published()).and_then(|command| {
-            let answer = self.admission.execute(command, received)?;
+            let answer = self.admission.execute(command, received, trace.as_ref().map(CommandTrace::journal))?;
             let client_order_id = command.request().map(|(_, id)| id);
-            Ok(Pending { answer, shard: self.shard, operation, client_order_id, received })
+            let admitted = if trace.is_some() { Instant::now() } else { received };
+            Ok(Pending { answer, shard: self.shard, operation, client_order_id, received, admitted, trace })
         });
         if let Err(error) = &started {
-            self.record(operation, outcome_of_error(error), received.elapsed());
+            self.answered(operation, outcome_of_error(error), (received, received), trace.as_ref(), Err(error));
         }
         started
     }
@@ -77,8 +86,9 @@ impl Trading {
             Ok(answer) => outcome_of_answer(answer),
             Err(error) => outcome_of_error(error),
         };
-        let report = answer.map(|answer| {
-            self.metrics.egress_seconds.record(answer.applied.elapsed());
+        let trace = pending.trace.as_ref();
+        let report = answer.as_ref().map(|answer| {
+            self.metrics.egress_seconds.record(answer.stages.applied.elapsed(), trace.map(CommandTrace::id));
             let mut report = wire::convert::report(
                 self.shard,
                 answer.place,
@@ -90,8 +100,26 @@ impl Trading {
             report.volatile = self.status.volatile.load(Ordering::Relaxed);
             report
         });
-        self.record(pending.operation, outcome, pending.received.elapsed());
-        report
+        self.answered(pending.operation, outcome, (pending.received, pending.admitted), trace, answer.as_ref());
+        report.map_err(ApiError::clone)
+    }
+
+    /// Measures an answer to a command that was received and let in at these times, and tells its trace.
+    fn answered(
+        &self,
+        operation: Operation,
+        outcome: Outcome,
+        (received, admitted): (Instant, Instant),
+        trace: Option<&CommandTrace>,
+        answer: Result<&Answer, &ApiError>,
+    ) {
+        let id = trace.map(CommandTrace::id);
+        self.metrics.answered(operation, outcome, self.admission.is_open(), received.elapsed(), id);
+        if let Some(trace) = trace {
+            let (operation, outcome) = (operation.name(), outcome.name());
+            let told = trace::Told { operation, outcome, shard: self.shard, admitted };
+            trace.answered(&self.tracer, &told, answer);
+        }
     }
 
     /// A request from beginning to end.
@@ -100,9 +128,14 @@ impl Trading {
         operation: Operation,
         decode: impl FnOnce(&Published) -> Result<Command, ApiError>,
     ) -> Result<OrderReport, ApiError> {
-        let mut pending = self.start(operation, decode)?;
+        let mut pending = self.start(operation, self.open(), decode)?;
         let answer = (&mut pending.answer).await;
         self.finish(&pending, answer)
+    }
+
+    /// The span of a command of the request that this task works on, if it is recorded.
+    pub(crate) fn open(&self) -> Option<Open> {
+        self.tracer.open(current())
     }
 
     /// A question from beginning to end, answered by the leader.
@@ -136,8 +169,16 @@ impl Trading {
         answer
     }
 
+    /// Tells the trace of a request, if it is recorded, that another engine has answered it.
+    pub(crate) fn forwarded(&self, open: Option<Open>, error: Option<&ApiError>) {
+        if let Some(open) = open {
+            self.tracer.record(trace::forwarded(open, self.shard, error));
+        }
+    }
+
+    /// Measures a request that is no command of this engine.
     pub(crate) fn record(&self, operation: Operation, outcome: Outcome, took: Duration) {
-        self.metrics.answered(operation, outcome, self.admission.is_open(), took);
+        self.metrics.answered(operation, outcome, self.admission.is_open(), took, None);
     }
 }
 

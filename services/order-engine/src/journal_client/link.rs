@@ -101,9 +101,10 @@ impl Link {
         self.stream = Stream::Closed;
     }
 
-    pub(super) fn append(&mut self, request: AppendRequest) {
+    pub(super) fn append(&mut self, request: AppendRequest, traces: Vec<pb::EntryTrace>) {
         let Stream::Open(open) = &self.stream else { return };
-        if open.requests.try_send(convert::append_request_to_pb(request)).is_err() {
+        let request = pb::AppendRequest { traces, ..convert::append_request_to_pb(request) };
+        if open.requests.try_send(request).is_err() {
             self.stream = Stream::Lost(Status::resource_exhausted("the gateway takes no more entries"));
         }
     }

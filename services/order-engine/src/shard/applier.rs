@@ -9,6 +9,7 @@ use crate::admission::{Published, Symbols};
 use crate::egress::Feeds;
 use crate::metrics::Metrics;
 use crate::shard::Answer;
+use crate::trace::Stages;
 use journal_core::codec::{self, CodecError, batch::BatchView};
 use journal_core::{Entry, EntryKind, Tail};
 use matching::Exchange;
@@ -112,21 +113,22 @@ impl Applier {
             }
             _ => Vec::new(),
         };
-        self.apply(entry, &commands, Vec::new())
+        self.apply(entry, &commands, None)
     }
 
-    /// Applies an entry; `commands` are what its payload encodes, `waiters` stand beside them, or are none at all.
+    /// Applies an entry; `commands` are what its payload encodes. Beside them, if this engine proposed it: when it did, and
+    /// who waits for each.
     pub(super) fn apply(
         &mut self,
         entry: &Entry,
         commands: &[Command],
-        waiters: Vec<Waiter>,
+        proposed: Option<(Instant, Vec<Waiter>)>,
     ) -> Result<(), ApplyError> {
         if entry.seq != self.applied.seq.next() {
             return Err(ApplyError::Gap { applied: self.applied.seq.0, found: entry.seq.0 });
         }
         match entry.kind {
-            EntryKind::Batch => self.apply_batch(entry, commands, waiters),
+            EntryKind::Batch => self.apply_batch(entry, commands, proposed),
             EntryKind::StateHash => self.compare(entry)?,
             EntryKind::EpochStart | EntryKind::SnapshotMark | EntryKind::BackupMark => {}
             EntryKind::LogicVersion => {
@@ -140,8 +142,10 @@ impl Applier {
         Ok(())
     }
 
-    fn apply_batch(&mut self, entry: &Entry, commands: &[Command], waiters: Vec<Waiter>) {
-        let started = Instant::now();
+    fn apply_batch(&mut self, entry: &Entry, commands: &[Command], proposed: Option<(Instant, Vec<Waiter>)>) {
+        let committed = Instant::now();
+        let (proposed, waiters) = proposed.unwrap_or((committed, Vec::new()));
+        let trace = waiters.iter().find_map(|waiter| waiter.trace).map(|context| context.trace);
         let mut waiters = waiters.into_iter();
         for (index, command) in (0..).zip(commands) {
             let place = Place { log_id: entry.log_id, epoch: entry.epoch.number, seq: entry.seq, index };
@@ -153,12 +157,13 @@ impl Applier {
             }
             if let Some(waiter) = waiters.next() {
                 self.count();
-                let (timestamp, fills, applied) = (entry.timestamp, self.fills.clone(), Instant::now());
-                waiter.answer(Ok(Answer { place, timestamp, outcome, fills, applied }));
+                let (timestamp, fills) = (entry.timestamp, self.fills.clone());
+                let stages = Stages { proposed, committed, applied: Instant::now() };
+                waiter.answer(Ok(Answer { place, timestamp, outcome, fills, stages }));
             }
             self.feeds.publish(&self.exchange, place, entry.timestamp, &self.events);
         }
-        self.metrics.apply_seconds.record(started.elapsed());
+        self.metrics.apply_seconds.record(committed.elapsed(), trace);
     }
 
     fn compare(&self, entry: &Entry) -> Result<(), ApplyError> {

@@ -5,8 +5,9 @@
 
 use crate::admission::Permit;
 use crate::shard::{Answer, Execute};
+use service_kit::trace::{TraceContext, TraceId};
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use types::{Command, Seq};
 use wire::status::ApiError;
@@ -18,6 +19,8 @@ pub(super) struct Waiter {
     /// `None` for the engine's own commands, and after an answer was given early.
     reply: Option<oneshot::Sender<Result<Answer, ApiError>>>,
     permit: Option<Permit>,
+    /// Its part in the journal as a trace shows it, if it is recorded.
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// Commands that are in no batch yet.
@@ -52,8 +55,8 @@ impl Waiter {
 
 impl From<Execute> for (Command, Waiter) {
     fn from(execute: Execute) -> Self {
-        let Execute { command, received, reply, permit } = execute;
-        (command, Waiter { received, reply: Some(reply), permit: Some(permit) })
+        let Execute { command, received, reply, permit, trace } = execute;
+        (command, Waiter { received, reply: Some(reply), permit: Some(permit), trace })
     }
 }
 
@@ -73,19 +76,22 @@ impl Queue {
 
     /// A command of the engine itself, answered to nobody.
     pub(super) fn push_own(&mut self, command: Command, now: Instant) {
-        self.commands.push_back((command, Waiter { received: now, reply: None, permit: None }));
+        self.commands.push_back((command, Waiter { received: now, reply: None, permit: None, trace: None }));
     }
 
-    /// Takes up to `most` commands out; `waited` is told how long each stood here.
+    /// Takes up to `most` commands out; `waited` is told how long each stood here, and its trace if it is recorded.
     pub(super) fn take(
         &mut self,
         most: usize,
         now: Instant,
-        mut waited: impl FnMut(std::time::Duration),
+        mut waited: impl FnMut(Duration, Option<TraceId>),
     ) -> (Vec<Command>, Vec<Waiter>) {
         let count = self.commands.len().min(most);
         let drained = self.commands.drain(..count);
-        drained.inspect(|(_, waiter)| waited(now.saturating_duration_since(waiter.received))).unzip()
+        let told = |(_, waiter): &(Command, Waiter)| {
+            waited(now.saturating_duration_since(waiter.received), waiter.trace.map(|context| context.trace));
+        };
+        drained.inspect(told).unzip()
     }
 
     /// Refuses everything: none of it reached the log.
@@ -116,6 +122,11 @@ impl Batch {
             }
         }
         told
+    }
+
+    /// The traces of its commands that are recorded.
+    pub(super) fn traces(&self) -> impl Iterator<Item = &TraceContext> {
+        self.waiters.iter().filter_map(|waiter| waiter.trace.as_ref())
     }
 
     /// Whether somebody waits for an answer.

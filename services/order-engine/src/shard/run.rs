@@ -4,12 +4,16 @@
 //! Deliberately absent: how long anything takes on the network; whatever is slow comes back as an input.
 
 use super::lead::Phase;
+use super::queue::Batch;
 use super::{Execute, Question, Shard, ShardError};
 use crate::journal_client::JournalEvent;
 use crate::leadership::Order;
+use journal_core::Entry;
 use journal_core::proposer::{Effect, Input};
 use std::time::{Duration, Instant};
 use tokio::time::{Interval, MissedTickBehavior};
+use wire::convert::entry_trace_to_pb;
+use wire::pb::journal::v1::EntryTrace;
 use wire::status::ApiError;
 
 /// Heartbeats to the voters, and how often deadlines are looked at.
@@ -139,7 +143,10 @@ impl Shard {
             Effect::Fence { voter, request } => self.journal.fence(voter, &request),
             Effect::Fetch { voter, from, to } => self.journal.fetch(voter, self.proposer.log_id(), from, to),
             Effect::OpenStream { voter } => self.journal.open_stream(voter),
-            Effect::Append { voter, request } => self.journal.append(voter, request),
+            Effect::Append { voter, request } => {
+                let traces = self.traces_of(&request.entries);
+                self.journal.append(voter, request, traces);
+            }
             Effect::Committed { seq } => self.on_committed(seq),
             Effect::ReadsConfirmed { up_to } => self.on_reads_confirmed(up_to),
             Effect::Opened => self.on_opened(),
@@ -147,6 +154,17 @@ impl Shard {
             Effect::Deposed { promised } => self.stop_leading("a voter promised a newer epoch", promised.number),
             Effect::Halt { reason } => self.on_halt(reason),
         }
+    }
+}
+
+impl Shard {
+    /// Where commands of entries on their way stand in traces, for the voters.
+    fn traces_of(&self, entries: &[Entry]) -> Vec<EntryTrace> {
+        let sent = |batch: &&Batch| entries.iter().any(|entry| entry.seq == batch.seq);
+        let traced = |batch: &'_ Batch| -> Vec<EntryTrace> {
+            batch.traces().map(|context| entry_trace_to_pb(batch.seq, context)).collect()
+        };
+        self.in_flight.iter().filter(sent).flat_map(traced).collect()
     }
 }
 

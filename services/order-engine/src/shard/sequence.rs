@@ -50,7 +50,7 @@ impl Shard {
         let metrics = &self.metrics;
         let (commands, waiters) = self
             .queue
-            .take(self.config.batch_commands_max as usize, now, |waited| metrics.queue_seconds.record(waited));
+            .take(self.config.batch_commands_max as usize, now, |waited, of| metrics.queue_seconds.record(waited, of));
         self.metrics.batch_commands.record(f64::from(u32::try_from(commands.len()).unwrap_or(u32::MAX)));
         let payload = self.payloads.encode(&commands);
         let seq = self.proposer.last().seq.next();
@@ -88,8 +88,9 @@ impl Shard {
             let kind = entry.kind;
             let applied = match if own { self.in_flight.pop_front() } else { None } {
                 Some(batch) => {
-                    self.metrics.journal_seconds.record(batch.proposed.elapsed());
-                    self.applier.apply(entry, &batch.commands, batch.waiters)
+                    let trace = batch.traces().next().map(|context| context.trace);
+                    self.metrics.journal_seconds.record(batch.proposed.elapsed(), trace);
+                    self.applier.apply(entry, &batch.commands, Some((batch.proposed, batch.waiters)))
                 }
                 None => self.applier.replay(entry),
             };

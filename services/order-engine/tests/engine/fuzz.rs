@@ -106,7 +106,7 @@ async fn random_requests_are_answered_and_break_nothing() {
     let sender = tokio::spawn(async move {
         for client_seq in 0..REQUESTS {
             permits.acquire().await.unwrap().forget();
-            let request = pb::OrderSessionRequest { client_seq, command: fuzz.command() };
+            let request = pb::OrderSessionRequest { client_seq, command: fuzz.command(), ..Default::default() };
             requests.send(request).await.unwrap();
         }
     });

@@ -11,12 +11,14 @@ use journal_core::acceptor::ClientId;
 use journal_core::{AppendRequest, FenceReply, FenceRequest, Tail};
 use journal_store::postgres::Sessions;
 use journal_store::{LogReader, SnapshotStore};
+use service_kit::trace::TraceContext;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 use types::{LogId, Seq, ShardId};
 use wire::pb::journal::v1::AppendResponse;
 
 use super::leader::{LeaderSight, Seen};
+use super::traced::Traced;
 use super::watch::{Following, Watch};
 
 /// Messages that may wait for the writer thread: a leader keeps at most 64 appends under way, and a handful of
@@ -41,6 +43,8 @@ pub(super) enum Message {
         stream: ClientId,
         request: AppendRequest,
         arrived: Instant,
+        /// Where commands of its entries stand in traces.
+        traces: Vec<(Seq, TraceContext)>,
     },
     Close {
         stream: ClientId,
@@ -109,6 +113,8 @@ pub struct JournalHandle {
     pub(super) watch: Option<Watch>,
     /// Of a storage on a database server.
     pub(super) sessions: Option<Sessions>,
+    /// What traces are told of, after its writes.
+    pub(super) traced: Traced,
 }
 
 impl JournalHandle {
@@ -152,6 +158,11 @@ impl JournalHandle {
         if let Some(watch) = &self.watch {
             watch.look().await;
         }
+    }
+
+    /// The traces that its entries belong to.
+    pub(crate) fn traced(&self) -> Traced {
+        self.traced.clone()
     }
 
     /// Reader of the durable entries; its calls block.
@@ -206,10 +217,15 @@ impl JournalHandle {
         Ok(stream)
     }
 
-    pub(super) fn append(&self, stream: ClientId, request: AppendRequest) -> Result<(), QueueError> {
+    pub(super) fn append(
+        &self,
+        stream: ClientId,
+        request: AppendRequest,
+        traces: Vec<(Seq, TraceContext)>,
+    ) -> Result<(), QueueError> {
         let arrived = Instant::now();
         self.sight.heard(stream, request.epoch, arrived);
-        self.send(Message::Append { stream, request, arrived })
+        self.send(Message::Append { stream, request, arrived, traces })
     }
 
     pub(super) fn close(&self, stream: ClientId) {

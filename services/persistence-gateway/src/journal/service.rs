@@ -148,6 +148,7 @@ impl JournalVoter {
     }
 
     fn take_append(&self, request: pb::AppendRequest, route: &mut Route) -> Result<(), ApiError> {
+        let traces = convert::entry_traces(&request.traces);
         let request = convert::append_request(request)?;
         if let Route::New(replies) = route {
             let journal = self.shard(request.shard)?.clone();
@@ -158,6 +159,6 @@ impl JournalVoter {
         if request.shard != journal.shard() {
             return Err(ApiError::invalid("shard", format!("this stream is about shard {}", journal.shard())));
         }
-        journal.append(*stream, request).map_err(refuse)
+        journal.append(*stream, request, traces).map_err(refuse)
     }
 }

@@ -13,19 +13,19 @@ use std::time::{Duration, Instant};
 use journal_core::acceptor::{Acceptor, ClientId, Effect, Input, PersistError, Reply};
 use journal_core::{AppendReply, Control, FenceReply, Recovered};
 use journal_store::{Storage, StoreError};
+use service_kit::trace::Tracer;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 use types::{Seq, ShardId};
 use wire::convert;
 use wire::pb::journal::v1::AppendResponse;
 
+use super::arrivals::Arrivals;
 use super::client::{JournalHandle, Message, QUEUE};
 use super::leader::LeaderSight;
+use super::traced::Traced;
 use super::watch::Watch;
-use crate::metrics::{JournalMetrics, gauge, seconds};
-
-/// Appends whose arrival is remembered for the latency histogram; more are not under way at one time.
-const ARRIVALS: usize = 4096;
+use crate::metrics::{JournalMetrics, gauge};
 
 /// How long a shared storage that failed is left alone before it is asked again. Short against the time a leader
 /// waits before it gives up, long against a connection attempt.
@@ -83,7 +83,8 @@ fn raise(known: &watch::Sender<Seq>, seq: Seq) {
     });
 }
 
-/// Starts the writer thread of a shard over a storage that was just recovered. `watch` looks after a shared one.
+/// Starts the writer thread of a shard over a storage that was just recovered. `watch` looks after a shared one; `tracer`
+/// is told of entries that belong to traces.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -93,6 +94,7 @@ pub fn spawn(
     storage: Box<dyn Storage>,
     recovered: Recovered,
     watch: Option<&Watch>,
+    tracer: Tracer,
 ) -> std::io::Result<Spawned> {
     let (queue, inbox) = sync_channel(QUEUE);
     let queue = Arc::new(queue);
@@ -110,6 +112,7 @@ pub fn spawn(
     if let Some(watch) = watch {
         watch.add(shard, &published, &queue);
     }
+    let (now, traced, metrics) = (Instant::now(), Traced::new(tracer), JournalMetrics::new(shard));
     let handle = JournalHandle {
         shard,
         log_id: acceptor.log_id(),
@@ -122,6 +125,7 @@ pub fn spawn(
         sight,
         watch: watch.cloned(),
         sessions: storage.sessions(),
+        traced: traced.clone(),
     };
     let writer = Writer {
         shard,
@@ -136,13 +140,13 @@ pub fn spawn(
         streams: HashMap::new(),
         closing: Vec::new(),
         next_fence: u64::MAX / 2,
-        arrivals: VecDeque::new(),
-        last_sync: Duration::ZERO,
+        arrivals: Arrivals::new(metrics.append.clone(), traced),
+        last_write: (now, now),
         published,
         reload_at: None,
         storage_failed: false,
         unsettled: false,
-        metrics: JournalMetrics::new(shard),
+        metrics,
     };
     let (end, ended) = oneshot::channel();
     std::thread::Builder::new().name(format!("journal-{shard}")).spawn(move || {
@@ -170,8 +174,9 @@ struct Writer {
     /// Fence calls get ids from the upper half, streams from the lower.
     next_fence: u64,
     /// Appends with entries that were not answered yet.
-    arrivals: VecDeque<Arrival>,
-    last_sync: Duration,
+    arrivals: Arrivals,
+    /// When the last write began and ended.
+    last_write: (Instant, Instant),
     published: Arc<Published>,
     /// When a storage that failed is to be read again.
     reload_at: Option<Instant>,
@@ -179,14 +184,6 @@ struct Writer {
     /// Written to since it was last settled.
     unsettled: bool,
     metrics: JournalMetrics,
-}
-
-/// An append that waits for its answer.
-struct Arrival {
-    stream: ClientId,
-    /// Its last entry.
-    last: Seq,
-    arrived: Instant,
 }
 
 /// How the loop goes on after an effect.
@@ -266,12 +263,8 @@ impl Writer {
             Message::Open { stream, replies } => {
                 self.streams.insert(stream, replies);
             }
-            Message::Append { stream, request, arrived } => {
-                if let Some(last) = request.entries.last()
-                    && self.arrivals.len() < ARRIVALS
-                {
-                    self.arrivals.push_back(Arrival { stream, last: last.seq, arrived });
-                }
+            Message::Append { stream, request, arrived, traces } => {
+                self.arrivals.arrived(stream, &request.entries, arrived, traces);
                 self.step(Input::Append { client: stream, request });
             }
             Message::Close { stream } => self.closing.push(stream),
@@ -330,8 +323,8 @@ impl Writer {
                     let started = Instant::now();
                     let result = self.storage.write(&unit);
                     self.unsettled = true;
-                    self.last_sync = started.elapsed();
-                    self.metrics.sync.record(seconds(self.last_sync));
+                    self.last_write = (started, Instant::now());
+                    self.metrics.sync.record(self.last_sync(), self.arrivals.trace());
                     self.metrics.unit_entries.record(gauge(unit.entries.len() as u64));
                     self.tell_volatile();
                     self.take_what_waits()?;
@@ -358,7 +351,7 @@ impl Writer {
         for stream in std::mem::take(&mut self.closing) {
             self.streams.remove(&stream);
             self.published.sight.closed(stream);
-            self.arrivals.retain(|waiting| waiting.stream != stream);
+            self.arrivals.forget(stream);
         }
         Ok(())
     }
@@ -393,21 +386,11 @@ impl Writer {
 
     fn answer(&mut self, stream: ClientId, reply: AppendReply) {
         match &reply {
-            AppendReply::Ok(ok) => {
-                let now = Instant::now();
-                let (metrics, answered) = (&self.metrics, ok.match_seq);
-                self.arrivals.retain(|waiting| {
-                    let over = waiting.stream == stream && waiting.last <= answered;
-                    if over && ok.synced {
-                        metrics.append.record(seconds(now.saturating_duration_since(waiting.arrived)));
-                    }
-                    !over
-                });
-            }
+            AppendReply::Ok(ok) => self.arrivals.answered(stream, ok.match_seq, ok.synced, self.last_write),
             // The leader starts over from another place.
-            _ => self.arrivals.retain(|waiting| waiting.stream != stream),
+            _ => self.arrivals.forget(stream),
         }
-        let sync_us = u64::try_from(self.last_sync.as_micros()).unwrap_or(u64::MAX);
+        let sync_us = u64::try_from(self.last_sync().as_micros()).unwrap_or(u64::MAX);
         let Some(replies) = self.streams.get(&stream) else { return };
         if let Err(error) =
             replies.try_send(Ok(convert::append_reply_to_pb(reply, sync_us, self.storage.is_volatile())))
@@ -448,6 +431,11 @@ impl Writer {
             }
         }
         Err(self.failure(reason))
+    }
+
+    /// How long the last write took.
+    fn last_sync(&self) -> Duration {
+        self.last_write.1 - self.last_write.0
     }
 
     fn failure(&self, reason: String) -> JournalFailure {

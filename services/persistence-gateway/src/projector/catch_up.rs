@@ -15,6 +15,7 @@ use super::{ProjectError, ReplicaError};
 use crate::blocking;
 use crate::config::HistoryConfig;
 use crate::history::{Cursor, HistoryWriter, Projected, RowBatch};
+use crate::journal::Traced;
 use crate::metrics::{ProjectionMetrics, gauge, seconds};
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(super) struct CatchUp {
     pub(super) writer: HistoryWriter,
     pub(super) limits: HistoryConfig,
     pub(super) metrics: ProjectionMetrics,
+    pub(super) traced: Traced,
     pub(super) acts: Acts,
     /// The state after the last applied entry; none before the first contact with the database.
     pub(super) replica: Option<Replica>,
@@ -221,6 +223,7 @@ impl CatchUp {
                 self.chains.clear();
                 self.cursor = Some(to);
                 self.projected = to.seq;
+                self.traced.projected(to.seq, started);
             }
             Projected::Moved => tracing::debug!(shard = %self.shard, "another projector was faster"),
         }

@@ -126,6 +126,7 @@ impl Work {
             writer,
             limits: config.history.clone(),
             metrics: ProjectionMetrics::new(journal.shard()),
+            traced: journal.traced(),
             acts: Acts::new(audit, journal.shard()),
             replica: None,
             cursor: None,

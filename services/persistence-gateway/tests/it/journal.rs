@@ -6,6 +6,7 @@ use journal_core::{AppendReply, FenceReply};
 use journal_store::Storage;
 use journal_store::memory::{MemoryDisk, MemoryFault, MemoryStorage};
 use persistence_gateway::journal::{self, JournalVoter};
+use service_kit::trace::Tracer;
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 use types::Seq;
@@ -160,7 +161,8 @@ async fn a_failed_write_is_told_and_ends_the_journal() {
     let disk = MemoryDisk::new();
     let mut storage = MemoryStorage::open(&disk);
     let recovered = storage.recover().unwrap();
-    let spawned = journal::spawn(crate::support::SHARD, "g0", Box::new(storage), recovered, None).unwrap();
+    let spawned =
+        journal::spawn(crate::support::SHARD, "g0", Box::new(storage), recovered, None, Tracer::off()).unwrap();
     let voter = JournalVoter::new([(crate::support::SHARD, spawned.handle)].into());
     let (dial, listener) = wire::transport::in_process();
     tokio::spawn(listener.serve(JournalServiceServer::new(voter), std::future::pending()));

@@ -12,6 +12,7 @@ use persistence_gateway::pools::PoolGauge;
 use persistence_gateway::projector::{self, ProjectorOptions};
 use persistence_gateway::{Config, VerifyOptions, verify};
 use service_kit::Condition;
+use service_kit::trace::Tracer;
 use sqlx::{Connection, SqliteConnection};
 use tokio_stream::StreamExt;
 use tonic::Code;
@@ -261,7 +262,9 @@ async fn two_projectors_of_one_history_write_each_entry_once() {
         let disk = MemoryDisk::new();
         let mut storage = MemoryStorage::open(&disk);
         let recovered = storage.recover().unwrap();
-        let spawned = persistence_gateway::journal::spawn(SHARD, "g0", Box::new(storage), recovered, None).unwrap();
+        let spawned =
+            persistence_gateway::journal::spawn(SHARD, "g0", Box::new(storage), recovered, None, Tracer::off())
+                .unwrap();
         let components = service_kit::Components::new();
         let mut projectors = Vec::new();
         for name in ["a", "b"] {

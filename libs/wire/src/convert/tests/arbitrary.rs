@@ -110,6 +110,7 @@ proptest! {
         let nested = orders::v1::OrderSessionRequest {
             client_seq: 1,
             command: Some(orders::v1::order_session_request::Command::Submit(request)),
+            ..Default::default()
         };
         decode_and_convert(&Bytes::from(nested.encode_to_vec()));
         decode_and_convert(&Bytes::from(noise));

@@ -11,6 +11,7 @@ use types::{Epoch, Incarnation, LogId, Seq, ShardId, Timestamp};
 use super::Spoilt;
 use crate::convert;
 use crate::pb::journal::v1 as pb;
+use crate::trace::{SpanId, TraceContext, TraceId};
 
 fn epoch(number: u64) -> Epoch {
     Epoch { number, owner: Incarnation(u128::from(number) << 100 | 1) }
@@ -101,6 +102,19 @@ fn appends_and_their_answers() {
     ] {
         assert_eq!(convert::append_reply(&sent(&convert::append_reply_to_pb(reply.clone(), 0, false))), Ok(reply));
     }
+}
+
+#[test]
+fn traces_of_entries_come_through_and_are_no_part_of_the_append() {
+    let place = TraceContext { trace: TraceId(7), span: SpanId(8), sampled: true };
+    let mut request = convert::append_request_to_pb(append());
+    request.traces = vec![
+        convert::entry_trace_to_pb(Seq(41), &place),
+        pb::EntryTrace { seq: 41, traceparent: "nonsense".to_owned() },
+    ];
+    let request = sent(&request);
+    assert_eq!(convert::entry_traces(&request.traces), [(Seq(41), place)]);
+    assert_eq!(convert::append_request(request), Ok(append()));
 }
 
 #[test]

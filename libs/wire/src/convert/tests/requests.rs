@@ -157,7 +157,7 @@ fn mass_cancels_with_and_without_limits() {
 #[test]
 fn a_session_request_without_a_command_is_refused() {
     use pb::order_session_request::Command as Sent;
-    let request = |command| pb::OrderSessionRequest { client_seq: 1, command };
+    let request = |command| pb::OrderSessionRequest { client_seq: 1, command, ..Default::default() };
     assert_eq!(field_of(convert::session_command(&request(None), &OneInstrument)), "command");
     let submit = convert::submit(&good(), &OneInstrument);
     assert_eq!(convert::session_command(&request(Some(Sent::Submit(good()))), &OneInstrument), submit);

@@ -49,5 +49,5 @@ pub(crate) fn replace(account: u64, id: &str, original: &str, price: i64, quanti
 
 /// One request of a session.
 pub(crate) fn in_session(client_seq: u64, request: pb::SubmitOrderRequest) -> pb::OrderSessionRequest {
-    pb::OrderSessionRequest { client_seq, command: Some(Command::Submit(request)) }
+    pb::OrderSessionRequest { client_seq, command: Some(Command::Submit(request)), ..Default::default() }
 }

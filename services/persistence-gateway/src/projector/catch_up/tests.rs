@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use journal_core::{EntryKind, Tail};
+use service_kit::trace::Tracer;
 use types::{Epoch, Timestamp};
 
 use super::*;
@@ -56,6 +57,7 @@ fn projector(directory: &std::path::Path, log: &[Entry]) -> CatchUp {
         snapshots: Arc::new(NoSnapshots),
         writer: HistoryWriter::new(&config, directory, gauge).unwrap(),
         limits: config.history,
+        traced: Traced::new(Tracer::off()),
         metrics: ProjectionMetrics::new(SHARD),
         acts: Acts::new(service_kit::audit::Audit::none(), SHARD),
         replica: None,
