@@ -115,7 +115,7 @@ impl Collector {
         Ok(spans.into_iter().filter(|span| span.trace == trace).collect())
     }
 
-    /// Waits until spans of these names have arrived of a trace, and returns all of it.
+    /// Waits until spans of these names, each as often as it is named, have arrived of a trace, and returns all of it.
     ///
     /// # Errors
     /// When they do not in time.
@@ -123,7 +123,12 @@ impl Collector {
         let begin = Instant::now();
         loop {
             let spans = self.trace(trace)?;
-            let missing: Vec<_> = names.iter().filter(|name| !spans.iter().any(|span| span.name == **name)).collect();
+            let mut arrived: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
+            let mut missing = names.to_vec();
+            missing.retain(|name| {
+                let found = arrived.iter().position(|one| one == name);
+                found.map(|at| arrived.swap_remove(at)).is_none()
+            });
             if missing.is_empty() {
                 return Ok(spans);
             }

@@ -27,6 +27,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The span of the client that sends an order.
 const CLIENT: SpanId = SpanId(0x0c11e47);
 
+/// The span of a door that an order came through.
+const DOOR: &str = "hivemind.orders.v1.OrderService/SubmitOrder";
+
 /// Parts of an order's way through the engine that leads its shard.
 const STAGES: [&str; 5] = ["admission", "sequencing", "journal", "apply", "answer"];
 
@@ -173,16 +176,16 @@ async fn r78_one_order_is_one_trace_through_four_processes() -> Result<()> {
     submit(&led, 3, place(3, true)).await?;
     let client = CLIENT.to_string();
     let trace = |number: u128| TraceId(number).to_string();
-    let spans = collector.whole(&trace(3), &["history", "submit", "answer"]).await?;
-    let door = the(&spans, "order-engine", "hivemind.orders.v1.OrderService/SubmitOrder")?;
+    let spans = collector.whole(&trace(3), &["history", "submit", DOOR]).await?;
+    let door = the(&spans, "order-engine", DOOR)?;
     ensure!(door.parent == client && door.kind == "SPAN_KIND_SERVER", "{door:#?}");
     expect_whole(&spans, &leader, &door.span)?;
 
     // Handed on by the engine that does not lead: both doors, and the way between them.
     submit(&handing, 4, place(4, true)).await?;
-    let spans = collector.whole(&trace(4), &["history", "submit", "answer", "forward"]).await?;
+    let spans = collector.whole(&trace(4), &["history", "submit", "forward", DOOR, DOOR]).await?;
     let forward = the(&spans, "order-engine", "forward")?;
-    let doors: Vec<_> = spans.iter().filter(|span| span.name.ends_with("/SubmitOrder")).collect();
+    let doors: Vec<_> = spans.iter().filter(|span| span.name == DOOR).collect();
     let first = doors.iter().find(|door| door.parent == client).context("the door that the client knocked at")?;
     let second = doors.iter().find(|door| door.parent == forward.span).context("the door of the leader")?;
     ensure!(forward.parent == first.span && doors.len() == 2, "{spans:#?}");
@@ -191,12 +194,20 @@ async fn r78_one_order_is_one_trace_through_four_processes() -> Result<()> {
 
     // The same over sessions, whose requests each have a place of their own.
     submit_in_session(&led, 5, place(5, true)).await?;
-    expect_whole(&collector.whole(&trace(5), &["history", "submit", "answer"]).await?, &leader, &client)?;
+    expect_whole(&collector.whole(&trace(5), &["history", "submit"]).await?, &leader, &client)?;
     submit_in_session(&handing, 6, place(6, true)).await?;
-    let spans = collector.whole(&trace(6), &["history", "submit", "answer", "forward"]).await?;
+    let spans = collector.whole(&trace(6), &["history", "submit", "forward"]).await?;
     let forward = the(&spans, "order-engine", "forward")?;
     ensure!(forward.parent == client, "{spans:#?}");
     expect_whole(&spans, &leader, &forward.span)?;
+
+    // Requests of a session that say nothing stand where its stream does.
+    let session = within(place(8, true), Session::open(led.clone(), SessionOptions::default())).await?;
+    session.call(Sent::Submit(order(8))).await?;
+    session.close().await;
+    let stream = "hivemind.orders.v1.OrderService/OrderSession";
+    let spans = collector.whole(&trace(8), &["history", "submit", stream]).await?;
+    expect_whole(&spans, &leader, &the(&spans, "order-engine", stream)?.span)?;
 
     assert!(collector.trace(&trace(1))?.is_empty(), "its client said that it is not recorded");
 
@@ -211,7 +222,7 @@ async fn r78_one_order_is_one_trace_through_four_processes() -> Result<()> {
     assert_eq!(status.code(), tonic::Code::Unknown, "{status}");
     let line = line_of(engines.leader(), "order-that-hangs").await?;
     assert_eq!((&line["request_id"], &line["trace_id"]), (&"order-that-hangs".into(), &trace(7).into()), "{line}");
-    let spans = collector.whole(&trace(7), &["hivemind.orders.v1.OrderService/SubmitOrder"]).await?;
+    let spans = collector.whole(&trace(7), &[DOOR]).await?;
     let failed = spans.iter().find(|span| span.values.get("hive_mind.request_id") == Some(&"order-that-hangs".into()));
     assert!(failed.is_some_and(|span| span.failed), "{spans:#?}");
     Ok(())
@@ -334,6 +345,23 @@ async fn r78_a_collector_that_is_gone_or_silent_costs_no_order_and_is_counted() 
     counted(&node, "tracing_spans_exported_total").await?;
     submit(&channel, 4_000, place(12, true)).await?;
     collector.whole(&TraceId(12).to_string(), &["submit", "append"]).await?;
+
+    // Off and on again while the node runs.
+    let file = directory.join("node").join("production.toml");
+    for (configuration, said, trace) in
+        [("", "orders are traced no longer", 13_u64), (&*tracing, "orders are traced", 14)]
+    {
+        let before = node.log().matches(&format!("{said}\"")).count();
+        fs::write(&file, configuration)?;
+        let begin = Instant::now();
+        while node.log().matches(&format!("{said}\"")).count() == before {
+            ensure!(begin.elapsed() < LIMIT, "it never said that {said}:\n{}", node.log_end());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        submit(&channel, 5_000 + trace, place(trace.into(), true)).await?;
+    }
+    collector.whole(&TraceId(14).to_string(), &["submit", "append"]).await?;
+    assert!(collector.trace(&TraceId(13).to_string())?.is_empty(), "nothing is recorded while it is off");
     let status = node.terminate().await?;
     assert!(status.success(), "{status}");
     Ok(())

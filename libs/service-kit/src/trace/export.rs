@@ -143,11 +143,14 @@ impl Export {
         let options = ClientOptions { timeout: Some(LIMIT), tls: self.tls.clone(), ..ClientOptions::default() };
         // The address was checked with the rest of the configuration.
         let address = config.collector().ok().flatten();
+        let before = self.collector.is_some();
         self.collector = address.map(|address| TraceServiceClient::new(connect(&address, &options)));
         self.failing = false;
         self.tracer.configure(config);
         if self.collector.is_some() {
             tracing::info!(endpoint = config.endpoint, sample_ratio = config.sample_ratio, "orders are traced");
+        } else if before {
+            tracing::info!("orders are traced no longer");
         }
     }
 
