@@ -42,7 +42,7 @@ const fn key(id: AccountId) -> u64 {
 
 impl Accounts {
     pub(crate) fn new() -> Self {
-        Self { slab: Slab::new(), index: Index::new(), limits: BTreeMap::new() }
+        Self { slab: Slab::new(), index: Index::new(0), limits: BTreeMap::new() }
     }
 
     pub(crate) fn find(&self, id: AccountId) -> Option<u32> {

@@ -74,6 +74,15 @@ impl Exchange {
         Self::beginning_at(shard, 1)
     }
 
+    /// The same exchange, in which nobody who does not know `key` can choose client order ids that are slow to find. A
+    /// process draws a key for itself: it changes no state, no outcome and no hash, and is in no snapshot. Takes time by
+    /// the number of kept outcomes.
+    #[must_use]
+    pub fn scattered(mut self, key: u128) -> Self {
+        self.table.scatter(key);
+        self
+    }
+
     /// The empty exchange of a shard whose orders are numbered from `next_order`.
     pub(crate) fn beginning_at(shard: ShardId, next_order: u64) -> Self {
         assert!(shard.0 < SHARD_END, "shard numbers are below {SHARD_END}");

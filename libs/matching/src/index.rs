@@ -5,6 +5,11 @@
 //! the gap, so there are no tombstones and nothing is ever cleaned up. Split into many small tables, so that one that
 //! grows holds nothing back for long: a single table of four million keys would stand still for a tenth of a second.
 //! Never iterated.
+//!
+//! Hashes of requests are known to everybody, and clients choose what is hashed: without a secret they could choose ids
+//! that all meet in one run, and every look-up there would walk along it. So each process scatters the hashes by a key of
+//! its own. Where a handle lies decides how long it takes to find, and nothing else: which is found, the state and what
+//! comes of a command are the same under any key.
 
 use crate::slab::NONE;
 
@@ -102,28 +107,40 @@ impl Table {
 #[derive(Debug)]
 pub(crate) struct Index {
     tables: Box<[Table]>,
+    /// Added to a hash, and multiplied with it; the second is odd.
+    key: [u64; 2],
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
-const fn split(hash: u64) -> (usize, u32) {
-    ((hash >> 56) as usize, hash as u32)
+const fn low(wide: u128) -> u64 {
+    wide as u64
 }
 
 impl Index {
-    pub(crate) fn new() -> Self {
-        Self { tables: vec![Table::default(); TABLES].into_boxed_slice() }
+    /// Empty, scattered by `key`; 0 leaves hashes as they are.
+    pub(crate) fn new(key: u128) -> Self {
+        let key = [low(key), low(key >> 64) | 1];
+        Self { tables: vec![Table::default(); TABLES].into_boxed_slice(), key }
+    }
+
+    /// Table and tag of a hash. Both halves of the product count: each bit of the hash reaches each bit of the result.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+    const fn split(&self, hash: u64) -> (usize, u32) {
+        let product = (hash ^ self.key[0]) as u128 * self.key[1] as u128;
+        let scattered = low(product) ^ low(product >> 64);
+        ((scattered >> 56) as usize, scattered as u32)
     }
 
     /// The handle stored under `hash` that `matches`.
     pub(crate) fn find(&self, hash: u64, matches: impl Fn(u32) -> bool) -> Option<u32> {
-        let (table, tag) = split(hash);
+        let (table, tag) = self.split(hash);
         let table = &self.tables[table];
         table.position(tag, |slot| matches(slot.handle)).map(|at| table.slots[at].handle)
     }
 
     /// Begins to load where a key is, without waiting for it.
     pub(crate) fn touch(&self, hash: u64) {
-        let (table, tag) = split(hash);
+        let (table, tag) = self.split(hash);
         let table = &self.tables[table];
         if !table.slots.is_empty() {
             std::hint::black_box(table.slots[table.home(tag)].handle);
@@ -132,13 +149,13 @@ impl Index {
 
     /// Adds a handle; its key must not be in yet.
     pub(crate) fn insert(&mut self, hash: u64, handle: u32) {
-        let (table, tag) = split(hash);
+        let (table, tag) = self.split(hash);
         self.tables[table].insert(Slot { tag, handle });
     }
 
     /// Removes a handle stored under `hash`.
     pub(crate) fn remove(&mut self, hash: u64, handle: u32) {
-        let (table, tag) = split(hash);
+        let (table, tag) = self.split(hash);
         let table = &mut self.tables[table];
         if let Some(at) = table.position(tag, |slot| slot.handle == handle) {
             table.remove(at);
@@ -154,7 +171,7 @@ mod tests {
     /// Few homes for many keys: long runs, runs that go round the end, gaps everywhere.
     #[test]
     fn holds_what_a_map_holds() {
-        let mut index = Index::new();
+        let mut index = Index::new(0);
         let mut model = BTreeMap::new();
         let mut state = 1_u64;
         for step in 0..200_000_u32 {
@@ -176,6 +193,36 @@ mod tests {
                     assert_eq!(index.find(hash, |handle| Some(handle) == expected), expected, "key {key}");
                 }
             }
+        }
+    }
+
+    /// The longest run of taken slots: what a look-up walks along at worst.
+    fn longest_run(index: &Index) -> usize {
+        let of = |table: &Table| {
+            let taken = |slot: &Slot| slot.handle != NONE;
+            table.slots.split(|slot| !taken(slot)).map(<[Slot]>::len).max().unwrap_or(0)
+        };
+        index.tables.iter().map(of).max().unwrap_or(0)
+    }
+
+    /// Hashes chosen so that without a key all of them have the same table and the same home.
+    #[test]
+    fn whoever_chooses_hashes_cannot_choose_where_they_meet() {
+        let chosen = || (0..20_000_u64).map(|number| (7 << 56) | (number << 32) | 5);
+        let filled = |key| {
+            let mut index = Index::new(key);
+            for (handle, hash) in (0..).zip(chosen()) {
+                index.insert(hash, handle);
+            }
+            assert!(
+                (0..).zip(chosen()).all(|(handle, hash)| index.find(hash, |found| found == handle) == Some(handle))
+            );
+            longest_run(&index)
+        };
+        assert_eq!(filled(0), 20_000, "this is what the key is for");
+        for key in [0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3211] {
+            let run = filled(key);
+            assert!(run < 200, "{run} slots in a row under {key:x}");
         }
     }
 }

@@ -26,7 +26,7 @@ const fn key(id: OrderId) -> u64 {
 impl OrderIndex {
     /// Empty; the window begins at `next`.
     pub(crate) fn new(next: OrderId) -> Self {
-        Self { first: next.0, window: VecDeque::new(), aside: Index::new() }
+        Self { first: next.0, window: VecDeque::new(), aside: Index::new(0) }
     }
 
     fn place(&self, id: OrderId) -> Option<usize> {

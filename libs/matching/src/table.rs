@@ -161,12 +161,21 @@ impl Table {
         Self {
             entries: Slab::new(),
             fills: Slab::new(),
-            by_request: Index::new(),
+            by_request: Index::new(0),
             by_order: OrderIndex::new(next),
             oldest: NONE,
             newest: NONE,
             open: 0,
         }
+    }
+
+    /// Finds requests by an index that is scattered by `key`.
+    pub(crate) fn scatter(&mut self, key: u128) {
+        let mut index = Index::new(key);
+        for handle in self.handles() {
+            index.insert(self.entries[handle].key, handle);
+        }
+        self.by_request = index;
     }
 
     /// Entries kept.

@@ -80,6 +80,21 @@ fn the_same_log_gives_the_same_events_and_hashes() {
     assert_eq!(first.snapshot(), second.snapshot());
 }
 
+/// INV-DETERMINISTIC: processes draw different keys for their indexes, and must not differ in anything else.
+#[test]
+fn how_requests_are_scattered_changes_nothing_that_can_be_seen() {
+    let steps = Workload::stream(6, Profile::small(), 50_000);
+    let (mut plain, mut keyed) = (Exchange::new(ShardId(0)), Exchange::new(ShardId(0)).scattered(1 << 100 | 12_345));
+    for (number, part) in (1_u128..).zip(steps.chunks(9_973)) {
+        assert_eq!(run(&mut plain, part), run(&mut keyed, part));
+        assert_eq!((plain.state_hash(), plain.snapshot()), (keyed.state_hash(), keyed.snapshot()));
+        keyed.check_invariants().expect("scattered");
+        let restored = Exchange::restore(&plain.snapshot()).expect("a snapshot of an exchange is valid");
+        keyed = restored.scattered(u128::MAX / number);
+    }
+    assert!(plain.idempotency_entries() > 0);
+}
+
 #[test]
 fn a_restored_exchange_is_the_same_and_behaves_the_same() {
     for (seed, profile) in [(3, Profile::small()), (4, Profile::small()), (5, Profile::deep())] {

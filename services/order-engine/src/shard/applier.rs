@@ -66,7 +66,7 @@ impl Applier {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            exchange: Exchange::new(shard),
+            exchange: Exchange::new(shard).scattered(rand::random()),
             feeds,
             applied: Tail::default(),
             log_id: LogId::default(),
@@ -82,7 +82,7 @@ impl Applier {
     /// Goes on from another state.
     pub(super) fn replace(&mut self, exchange: Exchange, applied: Tail) {
         self.timestamp = exchange.now();
-        self.exchange = exchange;
+        self.exchange = exchange.scattered(rand::random());
         self.applied = applied;
         self.log_id = LogId::default();
         self.footprint.replaced(&self.exchange);

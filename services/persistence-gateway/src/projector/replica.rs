@@ -86,7 +86,7 @@ impl Replica {
     /// The exchange before the first entry.
     pub(crate) fn empty(shard: ShardId) -> Self {
         Self {
-            exchange: Exchange::new(shard),
+            exchange: Exchange::new(shard).scattered(rand::random()),
             ledger: Ledger::default(),
             tail: Tail::default(),
             events: Vec::new(),
@@ -102,6 +102,7 @@ impl Replica {
         let seq = at.seq;
         let snapshot = snapshot::decode(bytes).map_err(|error| ReplicaError::Snapshot { seq, error })?;
         let exchange = Exchange::restore(&snapshot).map_err(|error| ReplicaError::Restore { seq, error })?;
+        let exchange = exchange.scattered(rand::random());
         let ledger = Ledger::restore(&snapshot);
         Ok(Self { exchange, ledger, tail: at, events: Vec::new(), fills: Vec::new() })
     }
