@@ -2,7 +2,7 @@
 //! back, after a crash too; and what somebody else wrote there first is right. Row 66.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use journal_core::{Control, Entry, Recovered, Tail, Unit};
 use journal_store::conformance::{epoch, unit};
@@ -10,15 +10,47 @@ use journal_store::postgres::{PostgresStorage, Timeouts, VolatileStorage, Volati
 use journal_store::testing::PostgresServer;
 use journal_store::{Storage, StoreError};
 use std::time::Duration;
+use tempfile::TempDir;
 use types::{LogId, Seq, ShardId};
 
 const SHARD: ShardId = ShardId(0);
 const LIMIT: u64 = 1 << 20;
+const BACKLOG: &str = "shard-0.backlog";
 
 /// A server that is away is known to be so within a second.
 fn timeouts() -> Timeouts {
     let short = Duration::from_millis(500);
     Timeouts { connect: short, statement: Duration::from_secs(5), call: Duration::from_secs(1) }
+}
+
+/// A database, and a directory for backlogs.
+struct Bench {
+    directory: TempDir,
+    server: PostgresServer,
+    url: String,
+}
+
+impl Bench {
+    fn begin() -> Self {
+        let server = PostgresServer::start();
+        let url = server.database();
+        Self { directory: tempfile::tempdir().unwrap(), server, url }
+    }
+
+    /// A journal in the database whose backlog may have `limit` bytes.
+    fn rig(&self, backlog: &str, limit: u64) -> (Rig, Recovered) {
+        Rig::open(&self.url, &self.backlog(backlog), limit)
+    }
+
+    fn backlog(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Payloads of the log in the database.
+    fn texts(&self) -> String {
+        let sql = "SELECT string_agg(convert_from(payload, 'UTF8'), ' ' ORDER BY seq) FROM hivemind_journal.entry";
+        self.server.sql(&self.url, sql)
+    }
 }
 
 struct Rig {
@@ -49,21 +81,12 @@ impl Rig {
     }
 }
 
-/// Payloads of the log in the database.
-fn texts(server: &PostgresServer, url: &str) -> String {
-    let sql = "SELECT string_agg(convert_from(payload, 'UTF8'), ' ' ORDER BY seq) FROM hivemind_journal.entry";
-    server.sql(url, sql)
-}
-
 #[test]
 fn r66_what_was_taken_without_the_database_is_brought_there_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("shard-0.backlog");
-    let mut server = PostgresServer::start();
-    let url = server.database();
-    let (mut rig, _) = Rig::open(&url, &file, LIMIT);
+    let mut bench = Bench::begin();
+    let (mut rig, _) = bench.rig(BACKLOG, LIMIT);
     rig.write(1, b"a").unwrap();
-    server.kill();
+    bench.server.kill();
 
     // Not allowed: refused, and nobody can tell whether it was written.
     assert!(rig.write(1, b"b").is_err());
@@ -90,74 +113,66 @@ fn r66_what_was_taken_without_the_database_is_brought_there_once() {
     // A crash: another process finds the file.
     let tail = rig.tail;
     drop(rig);
-    server.launch();
-    let (mut rig, found) = Rig::open(&url, &file, LIMIT);
+    bench.server.launch();
+    let (mut rig, found) = bench.rig(BACKLOG, LIMIT);
     assert_eq!((found.tail, found.control.promised), (tail, epoch(2)));
-    assert!(!rig.storage.is_volatile() && !file.exists());
-    assert_eq!(texts(&server, &url), "a a b b c c d d");
+    assert!(!rig.storage.is_volatile() && !bench.backlog(BACKLOG).exists());
+    assert_eq!(bench.texts(), "a a b b c c d d");
     rig.write(2, b"e").unwrap();
-    assert_eq!(rig.storage.refresh().unwrap(), Rig::open(&url, &file, LIMIT).1);
-    assert_eq!(texts(&server, &url), "a a b b c c d d e e");
+    assert_eq!(rig.storage.refresh().unwrap(), bench.rig(BACKLOG, LIMIT).1);
+    assert_eq!(bench.texts(), "a a b b c c d d e e");
 }
 
 /// The commit came through, its answer did not; and the process ends after it has brought a part.
 #[test]
 fn r66_what_the_database_has_already_is_not_written_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("shard-0.backlog");
-    let mut server = PostgresServer::start();
-    let url = server.database();
-    let (mut rig, _) = Rig::open(&url, &file, LIMIT);
+    let mut bench = Bench::begin();
+    let (mut rig, _) = bench.rig(BACKLOG, LIMIT);
     rig.write(1, b"a").unwrap();
-    server.kill();
+    bench.server.kill();
     rig.volatility.allow(true);
     let mut units = Vec::new();
     for text in [&b"b"[..], b"c", b"d"] {
         units.push(rig.next(1, text));
         rig.write(1, text).unwrap();
     }
-    server.launch();
-    let (mut other, _) = Rig::open(&url, &directory.path().join("other.backlog"), LIMIT);
+    bench.server.launch();
+    let (mut other, _) = bench.rig("other.backlog", LIMIT);
     for unit in &units[..2] {
         other.storage.write(unit).unwrap();
     }
     assert_eq!(rig.storage.refresh().unwrap().tail, rig.tail);
-    assert_eq!(texts(&server, &url), "a a b b c c d d");
+    assert_eq!(bench.texts(), "a a b b c c d d");
     assert_eq!((rig.volatility.entries(), rig.volatility.superseded()), (0, 0));
 }
 
 #[test]
 fn r66_another_leadership_in_the_database_is_right() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("shard-0.backlog");
-    let mut server = PostgresServer::start();
-    let url = server.database();
-    let (mut rig, _) = Rig::open(&url, &file, LIMIT);
+    let mut bench = Bench::begin();
+    let (mut rig, _) = bench.rig(BACKLOG, LIMIT);
     rig.write(1, b"a").unwrap();
-    server.kill();
+    bench.server.kill();
     rig.volatility.allow(true);
     rig.write(1, b"mine").unwrap();
-    server.launch();
-    let (mut other, found) = Rig::open(&url, &directory.path().join("other.backlog"), LIMIT);
+    bench.server.launch();
+    let (mut other, found) = bench.rig("other.backlog", LIMIT);
     other.storage.persist_control(&Control { promised: epoch(2), ..found.control }).unwrap();
     other.write(2, b"theirs").unwrap();
 
     let refreshed = rig.storage.refresh().unwrap();
     assert_eq!(refreshed.tail, other.tail);
     assert_eq!((rig.volatility.is_active(), rig.volatility.superseded()), (false, 2));
-    assert_eq!(texts(&server, &url), "a a theirs theirs");
-    let aside: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(bench.texts(), "a a theirs theirs");
+    let aside: Vec<_> =
+        std::fs::read_dir(bench.directory.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(aside, ["shard-0.superseded-3"]);
 }
 
 #[test]
 fn r66_the_file_is_bounded_and_switching_off_refuses() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("shard-0.backlog");
-    let mut server = PostgresServer::start();
-    let url = server.database();
-    let (mut rig, _) = Rig::open(&url, &file, 1_000);
-    server.kill();
+    let mut bench = Bench::begin();
+    let (mut rig, _) = bench.rig(BACKLOG, 1_000);
+    bench.server.kill();
     rig.volatility.allow(true);
     rig.write(1, b"a").unwrap();
     rig.write(1, b"b").unwrap();
@@ -165,8 +180,8 @@ fn r66_the_file_is_bounded_and_switching_off_refuses() {
     rig.volatility.allow(false);
     assert!(matches!(rig.write(1, b"c"), Err(StoreError::Database { .. })));
     assert!(rig.storage.refresh().is_err(), "off, and the database is away");
-    server.launch();
+    bench.server.launch();
     assert_eq!(rig.storage.refresh().unwrap().tail.seq, Seq(4));
-    assert_eq!(texts(&server, &url), "a a b b");
+    assert_eq!(bench.texts(), "a a b b");
     rig.write(1, b"c").unwrap();
 }

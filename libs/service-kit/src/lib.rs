@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod auth;
 mod caller;
+mod causes;
 pub mod clock;
 pub mod config;
 mod context;
@@ -34,6 +35,7 @@ pub mod trace;
 /// For the implementations of [`Service`].
 pub use async_trait::async_trait;
 pub use caller::{Accounts, Caller, Role};
+pub use causes::with_causes;
 pub use context::NodeContext;
 pub use data_dir::DataDir;
 pub use health::{Component, Components, Condition};

@@ -125,6 +125,32 @@ impl ErrorCode {
         !matches!(self.retry(), Retry::Never)
     }
 
+    /// Whether it says that nothing was changed: what was asked for was refused before it was begun.
+    #[must_use]
+    pub const fn changed_nothing(self) -> bool {
+        match self {
+            Self::InvalidArgument
+            | Self::NotFound
+            | Self::PreconditionFailed
+            | Self::LeadershipHeld
+            | Self::LeadershipDenied
+            | Self::Unsupported
+            | Self::Unauthenticated
+            | Self::PermissionDenied
+            | Self::NotReady => true,
+            Self::Overloaded
+            | Self::SlowConsumer
+            | Self::NotLeader
+            | Self::ShuttingDown
+            | Self::Unreachable
+            | Self::UnknownOutcome
+            | Self::DeadlineExceeded
+            | Self::Canceled
+            | Self::DataLoss
+            | Self::Internal => false,
+        }
+    }
+
     /// The code with this word.
     #[must_use]
     pub fn from_reason(reason: &str) -> Option<Self> {

@@ -13,6 +13,7 @@ use wire::pb::admin::v1::node_audit_service_server::NodeAuditService;
 
 use crate::gather::Gather;
 use crate::metrics::Question;
+use crate::orders::named;
 use crate::targets::Asked;
 
 /// How long an instance may take to look through its records.
@@ -48,7 +49,7 @@ impl AuditAnswers {
         let mut answers = vec![self.gather.own_answer()];
         for Asked { answer, value } in others {
             let value = value.unwrap_or_default();
-            answers.push(pb::NodeAnswer { node: value.node, roles: value.roles, ..answer });
+            answers.push(named(answer, value.node, value.roles));
             records.extend(value.records);
         }
         records.sort_by(|a, b| (b.at_us, &b.node, b.seq).cmp(&(a.at_us, &a.node, a.seq)));
@@ -69,7 +70,7 @@ impl AuditAnswers {
         let own = pb::InstanceAudit { answer: Some(self.gather.own_answer()), verification: own.verification };
         let others = others.into_iter().map(|Asked { answer, value }| {
             let value = value.unwrap_or_default();
-            let answer = pb::NodeAnswer { node: value.node, roles: value.roles, ..answer };
+            let answer = named(answer, value.node, value.roles);
             pb::InstanceAudit { answer: Some(answer), verification: value.verification }
         });
         Ok(pb::VerifyAuditResponse { instances: std::iter::once(own).chain(others).collect() })

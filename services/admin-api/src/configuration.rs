@@ -16,7 +16,7 @@ use wire::transport::Channel;
 
 use crate::gather::Gather;
 use crate::metrics::Question;
-use crate::orders::in_the_name_of;
+use crate::orders::{in_the_name_of, named};
 use crate::targets::Asked;
 
 /// Answers from what is gathered.
@@ -43,14 +43,11 @@ impl Configuration {
     {
         let chosen = self.0.choose(targets)?;
         let asked = self.0.give(Question::Config, limit, &chosen, own, give).await;
-        let named = asked.into_iter().map(|Asked { mut answer, value }| {
-            let value = value.map(|(value, node, roles)| {
-                (answer.node, answer.roles) = (node, roles);
-                value
-            });
-            Asked { answer, value }
+        let all = asked.into_iter().map(|Asked { answer, value }| match value {
+            Some((value, node, roles)) => Asked { answer: named(answer, node, roles), value: Some(value) },
+            None => Asked { answer, value: None },
         });
-        Ok(named.collect())
+        Ok(all.collect())
     }
 
     pub(crate) async fn get(&self, limit: Duration, targets: Vec<String>) -> Result<pb::GetConfigResponse, ApiError> {

@@ -10,15 +10,11 @@ use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::database_service_server::DatabaseService;
 use wire::pb::admin::v1::node_database_service_client::NodeDatabaseServiceClient;
 use wire::pb::admin::v1::node_database_service_server::NodeDatabaseService;
-use wire::status::ApiError;
 
 use crate::gather::Gather;
 use crate::metrics::Question;
+use crate::orders::named;
 
-/// How long an instance may take if the order does not say.
-const USUAL_MS: u32 = 10_000;
-/// Longest time an order may ask for.
-const LIMIT_MAX_MS: u32 = 60_000;
 /// What an instance that used up its time has left to say so.
 const GRACE: Duration = Duration::from_millis(1_000);
 
@@ -27,21 +23,6 @@ const GRACE: Duration = Duration::from_millis(1_000);
 pub(crate) struct DatabaseOrders {
     gather: Arc<Gather>,
     own: NodeDatabase,
-}
-
-/// The time an instance has for its work, and the time it is waited for.
-fn times(timeout_ms: u32) -> Result<(u32, Duration), ApiError> {
-    let work = match timeout_ms {
-        0 => USUAL_MS,
-        1..=LIMIT_MAX_MS => timeout_ms,
-        _ => return Err(ApiError::invalid("timeout_ms", format!("must be 0 to {LIMIT_MAX_MS}"))),
-    };
-    Ok((work, Duration::from_millis(work.into()) + GRACE))
-}
-
-fn answer_of(answer: pb::NodeAnswer, node: String, roles: Vec<String>) -> Option<pb::NodeAnswer> {
-    // This instance knows its own name; of the others, each says it.
-    Some(if answer.node.is_empty() { pb::NodeAnswer { node, roles, ..answer } } else { answer })
 }
 
 impl DatabaseOrders {
@@ -65,7 +46,7 @@ impl DatabaseService for DatabaseOrders {
         request: Request<pb::ResetPoolsRequest>,
     ) -> Result<Response<pb::ResetPoolsResponse>, Status> {
         let (metadata, extensions, pb::ResetPoolsRequest { order, targets, timeout_ms }) = request.into_parts();
-        let (timeout_ms, limit) = times(timeout_ms)?;
+        let limit = NodeDatabase::limit(timeout_ms)? + GRACE;
         let chosen = self.gather.choose(targets)?;
         let order = pb::ResetNodePoolsRequest { order, timeout_ms };
         let own = Request::from_parts(metadata.clone(), extensions, order.clone());
@@ -77,7 +58,7 @@ impl DatabaseService for DatabaseOrders {
         let asked = self.gather.give(Question::Database, limit, &chosen, own, give).await;
         let instances = asked.into_iter().map(|asked| {
             let pb::ResetNodePoolsResponse { pools, node, roles } = asked.value.unwrap_or_default();
-            pb::InstanceReset { answer: answer_of(asked.answer, node, roles), pools }
+            pb::InstanceReset { answer: Some(named(asked.answer, node, roles)), pools }
         });
         Ok(Response::new(pb::ResetPoolsResponse { instances: instances.collect() }))
     }
@@ -88,7 +69,7 @@ impl DatabaseService for DatabaseOrders {
     ) -> Result<Response<pb::OptimizeConnectionsResponse>, Status> {
         let (metadata, extensions, request) = request.into_parts();
         let pb::OptimizeConnectionsRequest { order, targets, timeout_ms } = request;
-        let (timeout_ms, limit) = times(timeout_ms)?;
+        let limit = NodeDatabase::limit(timeout_ms)? + GRACE;
         let chosen = self.gather.choose(targets)?;
         let instances = self.instances_on_a_server().await;
         let order = pb::OptimizeNodeConnectionsRequest { order, instances, timeout_ms };
@@ -101,7 +82,7 @@ impl DatabaseService for DatabaseOrders {
         let asked = self.gather.give(Question::Database, limit, &chosen, own, give).await;
         let instances = asked.into_iter().map(|asked| {
             let pb::OptimizeNodeConnectionsResponse { pools, node, roles } = asked.value.unwrap_or_default();
-            pb::InstanceOptimization { answer: answer_of(asked.answer, node, roles), pools }
+            pb::InstanceOptimization { answer: Some(named(asked.answer, node, roles)), pools }
         });
         Ok(Response::new(pb::OptimizeConnectionsResponse { instances: instances.collect() }))
     }

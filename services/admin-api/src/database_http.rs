@@ -6,7 +6,6 @@ use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde::Deserialize;
 use service_kit::http::Problem;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
@@ -16,22 +15,11 @@ use wire::pb::consensus::v1::Order;
 use wire::status::ApiError;
 
 use crate::database::DatabaseOrders;
+use crate::http::OrderBody;
 use crate::view::database::{OptimizationView, ResetView};
 
 /// Longest order: some hundred names of instances.
 const BODY_MAX: usize = 16 << 10;
-
-/// What stands in the body; all of it may be left out.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct OrderBody {
-    request_id: String,
-    actor: String,
-    reason: String,
-    dry_run: bool,
-    targets: Vec<String>,
-    timeout_ms: u32,
-}
 
 pub(crate) fn router(orders: DatabaseOrders) -> Router {
     Router::new()
@@ -41,25 +29,27 @@ pub(crate) fn router(orders: DatabaseOrders) -> Router {
 }
 
 async fn reset(State(orders): State<DatabaseOrders>, request: HttpRequest<Body>) -> Result<Response, Problem> {
-    let request = read(request, |OrderBody { request_id, actor, reason, dry_run, targets, timeout_ms }| {
-        let order = Some(Order { request_id, actor, reason, dry_run });
-        pb::ResetPoolsRequest { order, targets, timeout_ms }
-    });
+    let request =
+        read(request, |(order, targets, timeout_ms)| pb::ResetPoolsRequest { order: Some(order), targets, timeout_ms });
     let done = orders.reset_pools(request.await?).await.map_err(|status| ApiError::from_status(&status))?;
     Ok(answer(&ResetView::new(done.into_inner())))
 }
 
 async fn optimize(State(orders): State<DatabaseOrders>, request: HttpRequest<Body>) -> Result<Response, Problem> {
-    let request = read(request, |OrderBody { request_id, actor, reason, dry_run, targets, timeout_ms }| {
-        let order = Some(Order { request_id, actor, reason, dry_run });
-        pb::OptimizeConnectionsRequest { order, targets, timeout_ms }
+    let request = read(request, |(order, targets, timeout_ms)| pb::OptimizeConnectionsRequest {
+        order: Some(order),
+        targets,
+        timeout_ms,
     });
     let done = orders.optimize_connections(request.await?).await.map_err(|status| ApiError::from_status(&status))?;
     Ok(answer(&OptimizationView::new(done.into_inner())))
 }
 
 /// The order as a call, with what the doors know of the caller.
-async fn read<T>(request: HttpRequest<Body>, message: impl FnOnce(OrderBody) -> T) -> Result<Request<T>, Problem> {
+async fn read<T>(
+    request: HttpRequest<Body>,
+    message: impl FnOnce((Order, Vec<String>, u32)) -> T,
+) -> Result<Request<T>, Problem> {
     let (parts, body) = request.into_parts();
     let bad = |why: String| Problem::bad_request("body", why);
     let body = to_bytes(body, BODY_MAX).await.map_err(|error| bad(error.to_string()))?;
@@ -73,7 +63,7 @@ async fn read<T>(request: HttpRequest<Body>, message: impl FnOnce(OrderBody) -> 
     {
         metadata.insert("authorization", key);
     }
-    Ok(Request::from_parts(metadata, parts.extensions, message(order)))
+    Ok(Request::from_parts(metadata, parts.extensions, message(order.parts())))
 }
 
 fn answer(view: &impl serde::Serialize) -> Response {

@@ -13,6 +13,7 @@ use wire::transport::Channel;
 
 use crate::config::MAX_TIMEOUT;
 use crate::metrics::Question;
+use crate::orders::named;
 use crate::targets::{Asked, Target, Targets};
 use crate::verdict;
 
@@ -102,7 +103,7 @@ impl Gather {
         let own = pb::InstancePools { answer: Some(self.own_answer()), pools: self.context.pools.snapshot() };
         let others = others.into_iter().map(|Asked { answer, value }| {
             let value = value.unwrap_or_default();
-            let answer = pb::NodeAnswer { node: value.node, roles: value.roles, ..answer };
+            let answer = named(answer, value.node, value.roles);
             pb::InstancePools { answer: Some(answer), pools: value.pools }
         });
         pb::GetPoolStatusResponse { instances: std::iter::once(own).chain(others).collect() }
@@ -118,7 +119,7 @@ impl Gather {
         let own = pb::InstanceMemory { answer: Some(self.own_answer()), memory: Some(self.context.memory.memory()) };
         let others = others.into_iter().map(|Asked { answer, value }| {
             let value = value.unwrap_or_default();
-            let answer = pb::NodeAnswer { node: value.node, roles: value.roles, ..answer };
+            let answer = named(answer, value.node, value.roles);
             pb::InstanceMemory { answer: Some(answer), memory: value.memory }
         });
         pb::GetMemoryProfileResponse { instances: std::iter::once(own).chain(others).collect() }

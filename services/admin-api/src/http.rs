@@ -15,9 +15,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use service_kit::clock;
 use service_kit::http::Problem;
+use wire::pb::consensus::v1::Order;
 
 use crate::config::MAX_TIMEOUT;
 use crate::gather::Gather;
@@ -53,6 +54,26 @@ async fn get_pools(State(gather): State<Arc<Gather>>, RawQuery(query): RawQuery)
 async fn get_memory(State(gather): State<Arc<Gather>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let limit = limit(&gather, query.as_deref())?;
     Ok(answer(true, &memory::MemoryView::new(gather.memory(limit).await)))
+}
+
+/// What stands in the body of an order to instances; all of it may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct OrderBody {
+    request_id: String,
+    actor: String,
+    reason: String,
+    dry_run: bool,
+    targets: Vec<String>,
+    timeout_ms: u32,
+}
+
+impl OrderBody {
+    /// The order, the instances it is for, and the time they have.
+    pub(crate) fn parts(self) -> (Order, Vec<String>, u32) {
+        let Self { request_id, actor, reason, dry_run, targets, timeout_ms } = self;
+        (Order { request_id, actor, reason, dry_run }, targets, timeout_ms)
+    }
 }
 
 /// Nobody may keep an answer about the present.

@@ -12,12 +12,10 @@ use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::key_service_server::KeyService;
 use wire::pb::admin::v1::node_key_service_client::NodeKeyServiceClient;
 use wire::pb::admin::v1::node_key_service_server::NodeKeyService;
-use wire::status::ApiError;
 
-use crate::config::MAX_TIMEOUT;
 use crate::gather::Gather;
 use crate::metrics::Question;
-use crate::orders::in_the_name_of;
+use crate::orders::{in_the_name_of, named};
 
 /// How long an instance may take to write down that a key was revoked.
 const REVOKE_LIMIT: Duration = Duration::from_secs(10);
@@ -36,21 +34,10 @@ impl KeyOrders {
     }
 }
 
-fn answer_of(answer: pb::NodeAnswer, node: String, roles: Vec<String>) -> Option<pb::NodeAnswer> {
-    // This instance knows its own name; of the others, each says it.
-    Some(if answer.node.is_empty() { pb::NodeAnswer { node, roles, ..answer } } else { answer })
-}
-
 #[tonic::async_trait]
 impl KeyService for KeyOrders {
     async fn list_keys(&self, request: Request<pb::ListKeysRequest>) -> Result<Response<pb::ListKeysResponse>, Status> {
-        let limit = match request.get_ref().timeout_ms {
-            0 => self.gather.default_timeout(),
-            given => Duration::from_millis(given.into()),
-        };
-        if limit > MAX_TIMEOUT {
-            return Err(ApiError::invalid("timeout_ms", format!("must be 0 to {}", MAX_TIMEOUT.as_millis())).into());
-        }
+        let limit = self.gather.limit(request.get_ref().timeout_ms)?;
         let own = self.own.list_node_keys(Request::new(pb::ListNodeKeysRequest {}));
         let ask = async |channel| {
             let request = pb::ListNodeKeysRequest {};
@@ -60,7 +47,7 @@ impl KeyService for KeyOrders {
         let asked = self.gather.give(Question::Keys, limit, &all, own, ask).await;
         let instances = asked.into_iter().map(|asked| {
             let pb::ListNodeKeysResponse { node, roles, keys, problems } = asked.value.unwrap_or_default();
-            pb::InstanceKeys { answer: answer_of(asked.answer, node, roles), keys, problems }
+            pb::InstanceKeys { answer: Some(named(asked.answer, node, roles)), keys, problems }
         });
         Ok(Response::new(pb::ListKeysResponse { instances: instances.collect() }))
     }
@@ -83,7 +70,7 @@ impl KeyService for KeyOrders {
         let asked = self.gather.give(Question::Keys, REVOKE_LIMIT, &all, async { Ok(own) }, give).await;
         let instances = asked.into_iter().map(|asked| {
             let pb::RevokeNodeKeyResponse { node, roles, revoked } = asked.value.unwrap_or_default();
-            pb::InstanceRevoked { answer: answer_of(asked.answer, node, roles), revoked }
+            pb::InstanceRevoked { answer: Some(named(asked.answer, node, roles)), revoked }
         });
         Ok(Response::new(pb::RevokeKeyResponse { instances: instances.collect() }))
     }

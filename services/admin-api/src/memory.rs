@@ -16,7 +16,7 @@ use wire::transport::{Channel, PEER_MESSAGE_LIMIT};
 
 use crate::gather::Gather;
 use crate::metrics::Question;
-use crate::orders::in_the_name_of;
+use crate::orders::{in_the_name_of, named};
 use crate::targets::Asked;
 
 /// Longest wait for an instance to switch.
@@ -56,12 +56,9 @@ impl MemoryService for MemoryAnswers {
         let own = Request::from_parts(metadata, extensions, order.clone());
         let own = self.own.set_node_memory_profiling(own);
         let asked = self.gather.give(Question::Profiling, SWITCH_WAITS, &chosen, own, ask).await;
-        let change = |Asked { mut answer, value }: Asked<pb::SetNodeMemoryProfilingResponse>| {
-            let value = value.unwrap_or_default();
-            if answer.node.is_empty() {
-                (answer.node, answer.roles) = (value.node, value.roles);
-            }
-            pb::MemoryProfilingChange { answer: Some(answer), changed: value.changed, enabled: value.enabled }
+        let change = |Asked { answer, value }: Asked<pb::SetNodeMemoryProfilingResponse>| {
+            let pb::SetNodeMemoryProfilingResponse { changed, enabled, node, roles } = value.unwrap_or_default();
+            pb::MemoryProfilingChange { answer: Some(named(answer, node, roles)), changed, enabled }
         };
         let instances = asked.into_iter().map(change).collect();
         Ok(Response::new(pb::SetMemoryProfilingResponse { instances }))
@@ -76,12 +73,9 @@ impl MemoryService for MemoryAnswers {
         let ask = async |channel| Ok(client(channel).look_at_node_memory(look()).await?.into_inner());
         let own = self.own.look_at_node_memory(look());
         let asked = self.gather.give(Question::Profiling, LOOK_WAITS, &chosen, own, ask).await;
-        let memory = |Asked { mut answer, value }: Asked<pb::LookAtNodeMemoryResponse>| {
-            let value = value.unwrap_or_default();
-            if answer.node.is_empty() {
-                (answer.node, answer.roles) = (value.node, value.roles);
-            }
-            pb::InstanceMemory { answer: Some(answer), memory: value.memory }
+        let memory = |Asked { answer, value }: Asked<pb::LookAtNodeMemoryResponse>| {
+            let pb::LookAtNodeMemoryResponse { memory, node, roles } = value.unwrap_or_default();
+            pb::InstanceMemory { answer: Some(named(answer, node, roles)), memory }
         };
         let instances = asked.into_iter().map(memory).collect();
         Ok(Response::new(pb::LookAtMemoryResponse { instances }))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use service_kit::Caller;
 use tonic::{Response, Status};
+use wire::pb::admin::v1::NodeAnswer;
 use wire::pb::consensus::v1::Order;
 use wire::status::ApiError;
 use wire::transport::Channel;
@@ -75,6 +76,11 @@ impl Gather {
         let (own, others) = tokio::join!(own, others);
         own.into_iter().chain(others).collect()
     }
+}
+
+/// Who answered: this instance knows its own name; of the others, each says it.
+pub(crate) fn named(answer: NodeAnswer, node: String, roles: Vec<String>) -> NodeAnswer {
+    if answer.node.is_empty() { NodeAnswer { node, roles, ..answer } } else { answer }
 }
 
 /// The others are called by this instance; in their records, too, it was whoever called here.

@@ -92,15 +92,7 @@ const fn backup_exit_code(error: &BackupError) -> u8 {
 fn api_exit_code(error: &ApiError) -> u8 {
     match error.code {
         ErrorCode::Unreachable | ErrorCode::DeadlineExceeded | ErrorCode::Canceled => EXIT_UNREACHABLE,
-        ErrorCode::InvalidArgument
-        | ErrorCode::NotFound
-        | ErrorCode::PreconditionFailed
-        | ErrorCode::LeadershipHeld
-        | ErrorCode::LeadershipDenied
-        | ErrorCode::NotReady
-        | ErrorCode::Unauthenticated
-        | ErrorCode::PermissionDenied
-        | ErrorCode::Unsupported => EXIT_REFUSED,
+        code if code.changed_nothing() => EXIT_REFUSED,
         _ => EXIT_FAILURE,
     }
 }

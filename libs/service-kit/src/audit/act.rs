@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use wire::pb::consensus::v1::Order;
-use wire::status::{ApiError, ErrorCode};
+use wire::status::ApiError;
 
 use crate::{Caller, Role};
 
@@ -82,16 +82,8 @@ impl Outcome {
     pub fn of<T>(result: &Result<T, ApiError>) -> Self {
         match result {
             Ok(_) => Self::Ok,
-            Err(error) => match error.code {
-                ErrorCode::InvalidArgument
-                | ErrorCode::NotFound
-                | ErrorCode::PreconditionFailed
-                | ErrorCode::LeadershipHeld
-                | ErrorCode::LeadershipDenied
-                | ErrorCode::NotReady
-                | ErrorCode::Unsupported => Self::Refused(error.to_string()),
-                _ => Self::Failed(error.to_string()),
-            },
+            Err(error) if error.code.changed_nothing() => Self::Refused(error.to_string()),
+            Err(error) => Self::Failed(error.to_string()),
         }
     }
 

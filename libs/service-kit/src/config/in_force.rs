@@ -22,7 +22,7 @@ use wire::pb::admin::v1::{ConfigChange, ConfigOutcome, ConfigResult, ConfigValue
 use super::difference::{changes, is_hot, merged};
 use super::{Live, Loaded, Origin, load_text, process_variables, read};
 use crate::audit::{Act, Audit, Outcome};
-use crate::{Component, NodeContext, clock, metrics};
+use crate::{Component, NodeContext, clock, metrics, with_causes};
 
 /// Where a configuration comes from, and what makes it complete.
 pub struct Source<T> {
@@ -186,13 +186,13 @@ where
         let text = match (text, &self.file) {
             (Some(named), _) => Some(named),
             (None, Some(path)) => {
-                read_text = read(path).map_err(|error| with_source(&error))?;
+                read_text = read(path).map_err(|error| with_causes(&error))?;
                 Some((path.as_path(), read_text.as_str()))
             }
             (None, None) => None,
         };
         let mut loaded: Loaded<T> =
-            load_text(text, self.prefix, process_variables()).map_err(|error| with_source(&error))?;
+            load_text(text, self.prefix, process_variables()).map_err(|error| with_causes(&error))?;
         (self.complete)(&mut loaded);
         (self.check)(&loaded.value).map_err(|problem| loaded.placed(problem))?;
         Ok(loaded)
@@ -405,13 +405,6 @@ fn tell(result: ConfigResult, generation: u64, changes: &[ConfigChange]) {
 
 fn tree(value: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(value).map_err(|error| format!("the configuration cannot be listed: {error}"))
-}
-
-fn with_source(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 impl<T> Clone for InForce<T> {

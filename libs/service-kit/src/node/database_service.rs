@@ -16,10 +16,8 @@ use wire::status::ApiError;
 use crate::audit::{Act, Outcome};
 use crate::{Caller, NodeContext};
 
-/// How long an order may take if it does not say.
-const USUAL_LIMIT: Duration = Duration::from_secs(10);
-/// Longest time an order may ask for.
-const LIMIT_MAX_MS: u32 = 60_000;
+/// How long an order may take if it does not say, milliseconds.
+const USUAL_MS: u32 = 10_000;
 /// Answers kept for orders that are given again: far more than an operator gives in the time he may repeat one.
 const ANSWERS: usize = 64;
 
@@ -38,6 +36,22 @@ pub(crate) enum Answer {
 }
 
 impl NodeDatabase {
+    /// Longest time an order may ask for, milliseconds.
+    pub const LIMIT_MAX_MS: u32 = 60_000;
+
+    /// How long an order may take that asks for this, milliseconds; 0 is the usual time.
+    ///
+    /// # Errors
+    /// When it asks for too long.
+    pub fn limit(timeout_ms: u32) -> Result<Duration, ApiError> {
+        let limit_ms = match timeout_ms {
+            0 => USUAL_MS,
+            given if given <= Self::LIMIT_MAX_MS => given,
+            _ => return Err(ApiError::invalid("timeout_ms", format!("must be 0 to {}", Self::LIMIT_MAX_MS))),
+        };
+        Ok(Duration::from_millis(limit_ms.into()))
+    }
+
     /// For the pools of this instance.
     #[must_use]
     pub fn new(context: NodeContext) -> Self {
@@ -83,14 +97,6 @@ impl NodeDatabase {
 /// A pool before and after, and what went wrong.
 type Changed = (Option<pb::Pool>, Option<pb::Pool>, String);
 
-fn limit(timeout_ms: u32) -> Result<Duration, ApiError> {
-    match timeout_ms {
-        0 => Ok(USUAL_LIMIT),
-        1..=LIMIT_MAX_MS => Ok(Duration::from_millis(timeout_ms.into())),
-        _ => Err(ApiError::invalid("timeout_ms", format!("must be 0 to {LIMIT_MAX_MS}"))),
-    }
-}
-
 fn other_order() -> Status {
     ApiError::invalid("order.request_id", "was given to another kind of order before: choose another one").into()
 }
@@ -103,7 +109,7 @@ impl NodeDatabaseService for NodeDatabase {
     ) -> Result<Response<pb::ResetNodePoolsResponse>, Status> {
         let caller = Caller::of(request.extensions());
         let request = request.into_inner();
-        let (order, limit) = (request.order.unwrap_or_default(), limit(request.timeout_ms)?);
+        let (order, limit) = (request.order.unwrap_or_default(), Self::limit(request.timeout_ms)?);
         let work = async {
             let pools = self.0.pools.reset(limit, order.dry_run).await;
             let changed = pools.iter().map(|pool| (pool.before.clone(), pool.after.clone(), pool.error.clone()));
@@ -124,7 +130,7 @@ impl NodeDatabaseService for NodeDatabase {
     ) -> Result<Response<pb::OptimizeNodeConnectionsResponse>, Status> {
         let caller = Caller::of(request.extensions());
         let request = request.into_inner();
-        let (order, limit) = (request.order.unwrap_or_default(), limit(request.timeout_ms)?);
+        let (order, limit) = (request.order.unwrap_or_default(), Self::limit(request.timeout_ms)?);
         let work = async {
             let pools = self.0.pools.optimize(request.instances.max(1), limit, order.dry_run).await;
             let changed = pools.iter().map(|pool| (pool.before.clone(), pool.after.clone(), pool.error.clone()));

@@ -7,7 +7,7 @@ use wire::pb::admin::v1::node_audit_service_server::NodeAuditService;
 use wire::status::{ApiError, ErrorCode};
 
 use crate::NodeContext;
-use crate::audit::{Audit, Head, Query, Record, Verification};
+use crate::audit::{Audit, Finding, Head, Query, Record, Verification};
 
 /// Records if the caller does not say how many.
 const USUAL_RECORDS: u32 = 50;
@@ -67,7 +67,7 @@ impl NodeAuditService for NodeAudit {
                 .ok_or_else(|| ApiError::invalid(field, "must be a number and 64 hexadecimal digits"))
         });
         let found = self.audit.verify(noted.transpose()?).await.map_err(|error| unreadable(&error))?;
-        let (node, roles, verification) = (self.node.clone(), self.roles.clone(), Some(verification(found)));
+        let (node, roles, verification) = (self.node.clone(), self.roles.clone(), Some(found.into()));
         Ok(Response::new(pb::VerifyNodeAuditResponse { node, roles, verification }))
     }
 }
@@ -108,19 +108,21 @@ fn record(record: Record) -> pb::AuditRecord {
     }
 }
 
-fn verification(found: Verification) -> pb::AuditVerification {
-    let finding = |finding: crate::audit::Finding| pb::AuditFinding {
-        file: finding.file,
-        line: finding.line,
-        seq: finding.seq,
-        problem: finding.problem,
-    };
-    pb::AuditVerification {
-        records: found.records,
-        files: found.files,
-        last_seq: found.last_seq,
-        last_hash: found.last_hash,
-        findings: found.findings.into_iter().map(finding).collect(),
-        findings_total: found.findings_total,
+impl From<Finding> for pb::AuditFinding {
+    fn from(Finding { file, line, seq, problem }: Finding) -> Self {
+        Self { file, line, seq, problem }
+    }
+}
+
+impl From<Verification> for pb::AuditVerification {
+    fn from(found: Verification) -> Self {
+        Self {
+            records: found.records,
+            files: found.files,
+            last_seq: found.last_seq,
+            last_hash: found.last_hash,
+            findings: found.findings.into_iter().map(Into::into).collect(),
+            findings_total: found.findings_total,
+        }
     }
 }

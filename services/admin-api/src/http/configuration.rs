@@ -16,24 +16,12 @@ use service_kit::http::Problem;
 use wire::pb::admin::v1 as pb;
 use wire::pb::consensus::v1::Order;
 
-use super::{answer, limit};
+use super::{OrderBody, answer, limit};
 use crate::configuration::Configuration;
 use crate::gather::Gather;
 use crate::view::configuration::{ConfigView, LevelsView, OutcomesView};
 
-/// What stands in the body; all of it may be left out.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct ReloadBody {
-    request_id: String,
-    actor: String,
-    reason: String,
-    dry_run: bool,
-    targets: Vec<String>,
-    timeout_ms: u32,
-}
-
-/// The same with a level, empty to take an order back, and how long it stands.
+/// An [`OrderBody`] with a level, empty to take an order back, and how long it stands.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct LevelBody {
@@ -63,8 +51,7 @@ async fn show(State(doors): State<Configuration>, RawQuery(query): RawQuery) -> 
 
 /// 422 if an instance cannot use its file, 503 if one did not answer: each is told, whatever the status.
 async fn reload(State(doors): State<Configuration>, extensions: Extensions, body: Bytes) -> Result<Response, Problem> {
-    let ReloadBody { request_id, actor, reason, dry_run, targets, timeout_ms } = read(&body)?;
-    let order = Order { request_id, actor, reason, dry_run };
+    let (order, targets, timeout_ms) = read::<OrderBody>(&body)?.parts();
     let limit = doors.0.limit(timeout_ms)?;
     let response = doors.reload(Caller::of(&extensions), limit, targets, order).await?;
     let view = OutcomesView::from(response.instances);

@@ -8,7 +8,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::json;
 use service_kit::audit::{Act, Audit, Outcome};
 use service_kit::config::Live;
-use service_kit::{Component, clock};
+use service_kit::{Component, clock, with_causes};
 
 use super::{Config, Entry, Kind, Outbox, State, metrics};
 
@@ -119,7 +119,7 @@ impl Delivery {
         let request = request.header("content-type", "application/json").header("idempotency-key", &entry.id);
         // The address is a secret, also in errors.
         let answer = request.body(entry.body.clone()).send().await;
-        let status = answer.map_err(|error| failure(chain(&error.without_url())))?.status();
+        let status = answer.map_err(|error| failure(with_causes(&error.without_url())))?.status();
         if status.is_success() {
             return Ok(());
         }
@@ -159,14 +159,4 @@ impl Delivery {
 fn pause(attempts: u32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(16));
     doubled.min(LONGEST_PAUSE)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -8,6 +8,7 @@ use admin_api::view::database::{OptimizationView, PoolOptimizationView, PoolRese
 use admin_api::view::pools::{PoolView, PoolsView};
 use anyhow::Result;
 use clap::Subcommand;
+use service_kit::node::NodeDatabase;
 use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::admin_service_client::AdminServiceClient;
 use wire::pb::admin::v1::database_service_client::DatabaseServiceClient;
@@ -19,8 +20,6 @@ use crate::output::line;
 
 /// Of the time a command has, what is left to the instances: the rest is for the way there and back.
 const SHARE_PERCENT: u64 = 80;
-/// Longest time an instance may be given, milliseconds.
-const LIMIT_MAX_MS: u64 = 60_000;
 
 /// What can be asked and ordered.
 #[derive(Debug, Subcommand)]
@@ -55,7 +54,7 @@ pub(crate) enum DatabaseCommand {
 pub(super) async fn run(command: DatabaseCommand, asked: &Asked) -> Result<u8> {
     let channel = asked.channel()?;
     let share = u64::try_from(asked.limit().as_millis()).unwrap_or(u64::MAX) / 100 * SHARE_PERCENT;
-    let timeout_ms = u32::try_from(share.clamp(1, LIMIT_MAX_MS))?;
+    let timeout_ms = u32::try_from(share.clamp(1, NodeDatabase::LIMIT_MAX_MS.into()))?;
     match command {
         DatabaseCommand::PoolStatus => {
             let request = asked.request(pb::GetPoolStatusRequest { timeout_ms: 0 })?;

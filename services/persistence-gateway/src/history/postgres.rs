@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use deadpool_postgres::{ObjectId, Transaction};
+use service_kit::with_causes;
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
 use tokio_postgres::Row;
@@ -56,19 +57,8 @@ pub(super) struct PostgresReader {
 pub(crate) fn failed(error: &tokio_postgres::Error) -> HistoryError {
     match error.as_db_error() {
         Some(error) => HistoryError::Refused(format!("{}: {}", error.code().code(), error.message())),
-        None => HistoryError::Unavailable(chain(error)),
+        None => HistoryError::Unavailable(with_causes(error)),
     }
-}
-
-/// An error with its causes: tokio-postgres says "db error" or "error connecting", and keeps the rest to itself.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl PostgresWriter {
@@ -430,5 +420,5 @@ impl Columns for Row {
 }
 
 fn damaged(error: &tokio_postgres::Error) -> HistoryError {
-    HistoryError::Damaged(chain(error))
+    HistoryError::Damaged(with_causes(error))
 }
