@@ -39,6 +39,11 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     text
 }
 
+/// What is no result, on a line of standard error.
+pub(crate) fn aside(text: &str) {
+    eprintln!("{text}");
+}
+
 /// A question, on standard error: standard output is for results.
 pub(crate) fn prompt(text: &str) {
     eprint!("{text}");

@@ -1,8 +1,9 @@
 //! `admin audit`: what was recorded, and whether it is still what was written. Absent: recording.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod follow;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use admin_api::view::audit::{RecordView, RecordsView, VerificationView, VerificationsView};
 use anyhow::{Context, Result, bail};
@@ -13,13 +14,8 @@ use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::audit_service_client::AuditServiceClient;
 
 use super::asked::{Asked, answered};
-use crate::cli::{EXIT_DIFFERENCE, EXIT_OK, Output};
-use crate::output::{self, line};
-
-/// Between two looks for new records.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// New records that one look may bring.
-const MOST: u32 = 1_000;
+use crate::cli::{EXIT_DIFFERENCE, EXIT_OK};
+use crate::output::line;
 
 /// What was recorded.
 #[derive(Debug, Subcommand)]
@@ -30,7 +26,8 @@ pub(crate) enum AuditCommand {
         #[arg(long, short = 'n', value_name = "N", default_value_t = 20,
               value_parser = clap::value_parser!(u32).range(1..=1_000))]
         lines: u32,
-        /// Go on with what is recorded meanwhile, until Ctrl-C.
+        /// Go on with what is recorded meanwhile, until Ctrl-C. An instance that does not answer any more is told on
+        /// standard error, and again when it does.
         #[arg(long, short)]
         follow: bool,
     },
@@ -90,7 +87,16 @@ pub(super) fn time(text: &str) -> Result<u64, String> {
 
 pub(super) async fn run(command: AuditCommand, asked: &Asked) -> Result<u8> {
     match command {
-        AuditCommand::Tail { lines, follow } => tail(asked, lines, follow).await,
+        AuditCommand::Tail { lines, follow: false } => {
+            let mut view = found(asked, pb::AuditFilter { limit: lines, ..Default::default() }).await?;
+            view.records.reverse();
+            asked.report(&view, |view| {
+                view.records.iter().for_each(print);
+                print_missing(view);
+            })?;
+            Ok(EXIT_OK)
+        }
+        AuditCommand::Tail { lines, follow: true } => follow::follow(asked, lines).await,
         AuditCommand::Search(search) => {
             let Search { action, who, request: request_id, result, text, from, to, limit } = search;
             let (from_us, to_us) = (from.unwrap_or(0), to.unwrap_or(0));
@@ -131,48 +137,6 @@ async fn found(asked: &Asked, filter: pb::AuditFilter) -> Result<RecordsView> {
     Ok(answered(client.search_audit(request).await)?.into())
 }
 
-/// With JSON, following prints one document a record.
-async fn tail(asked: &Asked, lines: u32, follow: bool) -> Result<u8> {
-    let mut view = found(asked, pb::AuditFilter { limit: lines, ..Default::default() }).await?;
-    view.records.reverse();
-    if !follow {
-        asked.report(&view, |view| {
-            view.records.iter().for_each(print);
-            print_missing(view);
-        })?;
-        return Ok(EXIT_OK);
-    }
-    // Clocks of instances differ a little: what was seen is known by its number, not by its time.
-    let mut seen: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    loop {
-        for record in &view.records {
-            if seen.entry(record.node.clone()).or_default().insert(record.seq) {
-                match asked.output {
-                    Output::Json => output::json(record)?,
-                    Output::Table => print(record),
-                }
-            }
-        }
-        tokio::select! {
-            // Records cannot be awaited over this interface, only asked for again.
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
-            signal = tokio::signal::ctrl_c() => {
-                signal.context("cannot wait for Ctrl-C")?;
-                return Ok(EXIT_OK);
-            }
-        }
-        view = found(asked, pb::AuditFilter { limit: MOST, from_us: since(&view), ..Default::default() }).await?;
-        view.records.reverse();
-    }
-}
-
-/// A minute before the last record: enough for clocks that differ.
-fn since(view: &RecordsView) -> u64 {
-    const MINUTE_US: u64 = 60_000_000;
-    let last = view.records.last().and_then(|record| clock::parse_rfc3339(record.at.as_deref()?));
-    last.unwrap_or_else(clock::now_us).saturating_sub(MINUTE_US)
-}
-
 fn heads(noted: &[String]) -> Result<BTreeMap<String, pb::AuditHead>> {
     let read = |text: &String| {
         let (node, head) = text.rsplit_once('=')?;
@@ -182,22 +146,8 @@ fn heads(noted: &[String]) -> Result<BTreeMap<String, pb::AuditHead>> {
 }
 
 fn offline_view(directory: &str, found: Verification) -> VerificationsView {
-    let finding = |f: service_kit::audit::Finding| pb::AuditFinding {
-        file: f.file,
-        line: f.line,
-        seq: f.seq,
-        problem: f.problem,
-    };
-    let verification = pb::AuditVerification {
-        records: found.records,
-        files: found.files,
-        last_seq: found.last_seq,
-        last_hash: found.last_hash,
-        findings: found.findings.into_iter().map(finding).collect(),
-        findings_total: found.findings_total,
-    };
     let answer = Some(pb::NodeAnswer { target: directory.to_owned(), ..Default::default() });
-    let instance = pb::InstanceAudit { answer, verification: Some(verification) };
+    let instance = pb::InstanceAudit { answer, verification: Some(found.into()) };
     pb::VerifyAuditResponse { instances: vec![instance] }.into()
 }
 
