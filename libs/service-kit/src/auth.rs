@@ -35,13 +35,14 @@ use wire::api_key::{ApiKey, Credentials};
 
 use crate::audit::{Act, Audit, Outcome};
 use crate::caller::{Accounts, Caller, Role};
+use crate::clock;
 use crate::flood::Flood;
 use config::{Config, Limits, Plaintext};
 use files::Found;
 use limits::PeerLimits;
 use ring::{Changes, Entry, Ring};
 
-pub use keep::{KeepError, Rotated, new_entry};
+pub use keep::{KeepError, Rotated, new_entry, new_entry_until};
 pub(crate) use layer::{GrpcLayer, HttpLayer};
 pub use refusal::{Refusal, Unknown};
 pub use rights::{Rights, permit};
@@ -97,7 +98,7 @@ enum Mode {
     Keys,
 }
 
-/// A key in force, as far as it may be shown.
+/// A key, as far as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyInfo {
     /// Its id.
@@ -110,6 +111,10 @@ pub struct KeyInfo {
     pub fingerprint: String,
     /// Accepted from this machine only.
     pub loopback_only: bool,
+    /// From then on it is refused, microseconds since the Unix epoch.
+    pub expires_us: Option<u64>,
+    /// That time has come: it is listed, and not in force.
+    pub expired: bool,
 }
 
 /// Who was let in, and how long that holds.
@@ -196,10 +201,12 @@ impl Auth {
         self.0.ring.load().set_limits(&limits);
     }
 
-    /// Every key in force.
+    /// Every key in force, and those whose time is over.
     #[must_use]
     pub fn keys(&self) -> Vec<KeyInfo> {
-        self.0.ring.load().entries().iter().map(|entry| KeyInfo::of(entry)).collect()
+        let ring = self.0.ring.load();
+        let in_force = ring.entries().into_iter().map(|entry| KeyInfo::of(&entry));
+        in_force.chain(ring.over().iter().map(KeyInfo::over)).collect()
     }
 
     /// What is wrong with the directory of the keys: nothing, if it is empty.
@@ -248,6 +255,10 @@ impl Auth {
     fn admit_key(&self, key: &ApiKey, peer: Peer, here: bool) -> Result<Admitted, Unknown> {
         let ring = self.0.ring.load();
         let entry = ring.find(key, Instant::now()).ok_or(Unknown::NotInForce)?;
+        // At the moment itself: the directory is looked at only every second.
+        if entry.given.is_over(clock::now_us()) {
+            return Err(Unknown::NotInForce);
+        }
         if entry.loopback_only && !here {
             return Err(Unknown::NotFromHere);
         }
@@ -321,7 +332,8 @@ impl Auth {
         let inner = &*self.0;
         let ring = inner.ring.load();
         let limits = inner.limits.load();
-        let (ring, changes) = ring.after(found, &inner.revoked.hashes(), &limits, Instant::now());
+        let now = (Instant::now(), clock::now_us());
+        let (ring, changes) = ring.after(found, &inner.revoked.hashes(), &limits, now);
         inner.ring.store(Arc::new(ring));
         if changes.node_key {
             inner.credentials.replace(found.node.as_ref());

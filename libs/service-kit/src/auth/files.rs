@@ -14,6 +14,7 @@ use wire::api_key::{ApiKey, is_id};
 
 use super::key::KeyHash;
 use crate::caller::{Accounts, Role};
+use crate::clock;
 
 /// File with the key of the cluster's processes.
 pub(super) const NODE_KEY_FILE: &str = "node.key";
@@ -28,6 +29,15 @@ pub(super) struct Given {
     pub(super) role: Role,
     pub(super) accounts: Accounts,
     pub(super) hash: KeyHash,
+    /// From then on it is refused, microseconds since the Unix epoch.
+    pub(super) expires_us: Option<u64>,
+}
+
+impl Given {
+    /// Whether its time is over.
+    pub(super) fn is_over(&self, now_us: u64) -> bool {
+        self.expires_us.is_some_and(|expires_us| expires_us <= now_us)
+    }
 }
 
 /// What a directory holds.
@@ -53,6 +63,7 @@ struct Entry {
     role: Role,
     hash: String,
     accounts: Option<AccountsEntry>,
+    expires: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -135,13 +146,19 @@ fn kind(message: &str) -> &str {
 }
 
 fn given(entry: Entry) -> Result<Given, (String, String)> {
-    let Entry { id, role, hash, accounts } = entry;
+    let Entry { id, role, hash, accounts, expires } = entry;
     if !is_id(&id) {
         return Err((String::from("?"), "id must be 1 to 32 lower-case letters, digits or hyphens".to_owned()));
     }
     let hash = match hash.parse() {
         Ok(hash) => hash,
         Err(error) => return Err((id, format!("hash: {error}"))),
+    };
+    let expires_us = match expires.as_deref().map(clock::parse_rfc3339) {
+        None => None,
+        Some(Some(us)) => Some(us),
+        // Not what was written: it may be anything.
+        Some(None) => return Err((id, "expires must be a time like \"2027-01-31T00:00:00Z\"".to_owned())),
     };
     let accounts = match (role, accounts) {
         (Role::Trader, None) => return Err((id, "a trader needs accounts: a list, or \"all\"".to_owned())),
@@ -153,7 +170,7 @@ fn given(entry: Entry) -> Result<Given, (String, String)> {
         (Role::Trader, Some(AccountsEntry::All(All::All))) | (_, None) => Accounts::All,
         (_, Some(_)) => return Err((id, "only a trader has accounts".to_owned())),
     };
-    Ok(Given { id, role, accounts, hash })
+    Ok(Given { id, role, accounts, hash, expires_us })
 }
 
 /// The lines of a file that list this key.
@@ -163,7 +180,8 @@ pub(super) fn entry(given: &Given) -> String {
         (Accounts::All, Role::Trader) => "accounts = \"all\"\n".to_owned(),
         (Accounts::All, _) => String::new(),
     };
-    format!("[[key]]\nid = \"{}\"\nrole = \"{}\"\nhash = \"{}\"\n{accounts}", given.id, given.role, given.hash)
+    let expires = given.expires_us.map(|us| format!("expires = \"{}\"\n", clock::rfc3339(us))).unwrap_or_default();
+    format!("[[key]]\nid = \"{}\"\nrole = \"{}\"\nhash = \"{}\"\n{accounts}{expires}", given.id, given.role, given.hash)
 }
 
 #[cfg(test)]
@@ -182,8 +200,10 @@ mod tests {
             (Role::Admin, Accounts::All),
             (Role::Node, Accounts::All),
         ] {
-            let given = Given { id: "ann".to_owned(), role, accounts, hash };
-            assert_eq!(keys(&entry(&given)), Ok(vec![given]));
+            for expires_us in [None, Some(1_800_000_000_000_000)] {
+                let given = Given { id: "ann".to_owned(), role, accounts: accounts.clone(), hash, expires_us };
+                assert_eq!(keys(&entry(&given)), Ok(vec![given]));
+            }
         }
     }
 
@@ -200,6 +220,10 @@ mod tests {
             (&format!("[[key]]\nid = \"a\"\nrole = \"{whole}\"\nhash = \"{hash}\"\n"), "no such role"),
             (&format!("[[key]]\nid = \"a\"\nrole = \"trader\"\nhash = \"{hash}\"\n"), "needs accounts"),
             (&format!("[[key]]\nid = \"a\"\nrole = \"viewer\"\naccounts = [1]\nhash = \"{hash}\"\n"), "only a trader"),
+            (
+                &format!("[[key]]\nid = \"a\"\nrole = \"viewer\"\nexpires = \"{whole}\"\nhash = \"{hash}\"\n"),
+                "a time like",
+            ),
             (&format!("key = \"{whole}\"\n"), "wrong type"),
             (&format!("key = [\"{whole}\"]\n"), "wrong type"),
             (
@@ -220,8 +244,13 @@ mod tests {
         assert_eq!(read(&at("away")).problems.len(), 1);
         assert_eq!(read(directory.path()), Found::default());
         let (one, node) = (key::generate("one").expect("an id"), key::generate("node").expect("an id"));
-        let given =
-            Given { id: "one".to_owned(), role: Role::Viewer, accounts: Accounts::All, hash: KeyHash::of(&one) };
+        let given = Given {
+            id: "one".to_owned(),
+            role: Role::Viewer,
+            accounts: Accounts::All,
+            hash: KeyHash::of(&one),
+            expires_us: None,
+        };
         for (name, text) in [
             ("keys.toml", entry(&given)),
             ("broken.toml", "[[key".to_owned()),

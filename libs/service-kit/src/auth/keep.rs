@@ -56,12 +56,17 @@ pub struct Rotated {
 
 impl KeyInfo {
     pub(super) fn of(entry: &Entry) -> Self {
-        Self::given(&entry.given, entry.loopback_only)
+        Self { loopback_only: entry.loopback_only, ..Self::given(&entry.given) }
     }
 
-    fn given(given: &Given, loopback_only: bool) -> Self {
-        let Given { id, role, accounts, hash } = given.clone();
-        Self { id, role, accounts, fingerprint: hash.fingerprint(), loopback_only }
+    pub(super) fn over(given: &Given) -> Self {
+        Self { expired: true, ..Self::given(given) }
+    }
+
+    fn given(given: &Given) -> Self {
+        let Given { id, role, accounts, hash, expires_us } = given.clone();
+        let fingerprint = hash.fingerprint();
+        Self { id, role, accounts, fingerprint, loopback_only: false, expires_us, expired: false }
     }
 }
 
@@ -70,8 +75,21 @@ impl KeyInfo {
 /// # Errors
 /// When `id` is none.
 pub fn new_entry(id: &str, role: Role, accounts: Accounts) -> Result<(ApiKey, String), ApiKeyError> {
+    new_entry_until(id, role, accounts, None)
+}
+
+/// The same for a key that is refused from some time on, microseconds since the Unix epoch.
+///
+/// # Errors
+/// When `id` is none.
+pub fn new_entry_until(
+    id: &str,
+    role: Role,
+    accounts: Accounts,
+    expires_us: Option<u64>,
+) -> Result<(ApiKey, String), ApiKeyError> {
     let key = key::generate(id)?;
-    let given = Given { id: id.to_owned(), role, accounts, hash: KeyHash::of(&key) };
+    let given = Given { id: id.to_owned(), role, accounts, hash: KeyHash::of(&key), expires_us };
     Ok((key, files::entry(&given)))
 }
 
@@ -91,18 +109,25 @@ impl Auth {
         Ok(hashes.len())
     }
 
-    /// Makes a new key like the one of this id, and revokes the former ones unless they are to be kept. A dry run changes
-    /// nothing.
+    /// Makes a new key like the one of this id, and revokes the former ones unless they are to be kept. It is good until
+    /// `expires_us`, or as long as the former one if none is given. A dry run changes nothing.
     ///
     /// # Errors
     /// [`KeepError`].
-    pub fn rotate(&self, id: &str, keep_former: bool, dry_run: bool) -> Result<Rotated, KeepError> {
+    pub fn rotate(
+        &self,
+        id: &str,
+        keep_former: bool,
+        expires_us: Option<u64>,
+        dry_run: bool,
+    ) -> Result<Rotated, KeepError> {
         let unknown = || KeepError::Unknown { id: id.to_owned() };
         let former = self.listed(id);
         let pattern = former.first().ok_or_else(unknown)?.given.clone();
         let key = key::generate(id).map_err(|_| unknown())?;
-        let given = Given { hash: KeyHash::of(&key), ..pattern };
-        let info = KeyInfo::given(&given, false);
+        let expires_us = expires_us.or(pattern.expires_us);
+        let given = Given { hash: KeyHash::of(&key), expires_us, ..pattern };
+        let info = KeyInfo::given(&given);
         let revoked = if keep_former { 0 } else { former.len() };
         if dry_run {
             return Ok(Rotated { key: None, info, revoked });
@@ -169,15 +194,15 @@ mod tests {
         let auth = open(keys.path(), data.path());
         let good = |auth: &Auth, key: &ApiKey| auth.0.ring.load().find(key, Instant::now()).is_some();
         assert!(good(&auth, &first));
-        assert!(matches!(auth.rotate("bob", false, false), Err(KeepError::Unknown { .. })));
-        assert_eq!(auth.rotate("ann", false, true).expect("possible").revoked, 1);
+        assert!(matches!(auth.rotate("bob", false, None, false), Err(KeepError::Unknown { .. })));
+        assert_eq!(auth.rotate("ann", false, None, true).expect("possible").revoked, 1);
         assert!(good(&auth, &first), "a dry run changes nothing");
 
-        let rotated = auth.rotate("ann", false, false).expect("writable");
+        let rotated = auth.rotate("ann", false, None, false).expect("writable");
         let second = rotated.key.expect("a key");
         assert_eq!((rotated.info.role, rotated.info.accounts), (Role::Trader, Accounts::Only([7].into())));
         assert!(good(&auth, &second) && !good(&auth, &first));
-        let third = auth.rotate("ann", true, false).expect("writable").key.expect("a key");
+        let third = auth.rotate("ann", true, None, false).expect("writable").key.expect("a key");
         assert!(good(&auth, &second) && good(&auth, &third));
 
         let fingerprint = KeyHash::of(&second).fingerprint();
@@ -200,7 +225,7 @@ mod tests {
             .expect("written");
         let auth = open(&keys, data.path());
         fs::remove_dir_all(&keys).expect("removed");
-        let error = auth.rotate("ann", false, false).expect_err("nowhere to put it").to_string();
+        let error = auth.rotate("ann", false, None, false).expect_err("nowhere to put it").to_string();
         assert!(error.contains("admin keys new"), "{error}");
     }
 }

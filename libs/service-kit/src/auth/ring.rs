@@ -1,4 +1,4 @@
-//! The keys in force: what the files list, less what was revoked; the key of the cluster's processes; the local key.
+//! The keys in force: what the files list, less what was revoked and what is over; the key of the cluster's processes; the local key.
 //!
 //! A key that vanishes is refused at once, and streams that were opened with it end. Only the key of the cluster's
 //! processes outlives its file: deleting the secret must lock people out, not stop the processes from reaching each
@@ -25,6 +25,8 @@ const FORMER_NODE_KEY: Duration = Duration::from_secs(150);
 #[derive(Default)]
 pub(super) struct Ring {
     keys: HashMap<String, Vec<Arc<Entry>>>,
+    /// Listed keys whose time is over: nobody comes in with them, and whoever looks is told why.
+    over: Vec<Given>,
     node: Option<Arc<Entry>>,
     former_node: Option<(Arc<Entry>, Instant)>,
     local: Option<Arc<Entry>>,
@@ -111,6 +113,11 @@ impl Ring {
         all
     }
 
+    /// Keys that are listed and not in force any more, since their time is over.
+    pub(super) fn over(&self) -> &[Given] {
+        &self.over
+    }
+
     /// The listed keys of an id.
     pub(super) fn listed(&self, id: &str) -> Vec<Arc<Entry>> {
         self.keys.get(id).cloned().unwrap_or_default()
@@ -129,11 +136,16 @@ impl Ring {
         found: &Found,
         revoked: &HashSet<KeyHash>,
         limits: &Limits,
-        now: Instant,
+        (now, now_us): (Instant, u64),
     ) -> (Self, Changes) {
         let mut changes = Changes::default();
+        let mut over = Vec::new();
         let mut keys: HashMap<String, Vec<Arc<Entry>>> = HashMap::new();
         for given in found.keys.iter().filter(|given| !revoked.contains(&given.hash)) {
+            if given.is_over(now_us) {
+                over.push(given.clone());
+                continue;
+            }
             let known = self.keys.get(&given.id).and_then(|all| all.iter().find(|entry| entry.given == *given));
             let entry = known.cloned().unwrap_or_else(|| {
                 changes.added.push(given.id.clone());
@@ -164,12 +176,12 @@ impl Ring {
             _ => self.node.clone(),
         };
         let local = self.local.clone();
-        (Self { keys, node, former_node, local }, changes)
+        (Self { keys, over, node, former_node, local }, changes)
     }
 }
 
 fn given_for(key: &ApiKey, role: Role) -> Given {
-    Given { id: key.id().to_owned(), role, accounts: Accounts::All, hash: KeyHash::of(key) }
+    Given { id: key.id().to_owned(), role, accounts: Accounts::All, hash: KeyHash::of(key), expires_us: None }
 }
 
 #[cfg(test)]
@@ -189,19 +201,34 @@ mod tests {
         let ((one, given_one), (two, given_two)) = (viewer("one"), viewer("two"));
         let revoked = HashSet::from([given_two.hash]);
         let both = Found { keys: vec![given_one, given_two], ..Found::default() };
-        let (ring, changes) = Ring::default().after(&both, &HashSet::new(), &limits, now);
+        let (ring, changes) = Ring::default().after(&both, &HashSet::new(), &limits, (now, 0));
         assert_eq!(changes.added, ["one", "two"]);
         let kept = Arc::clone(ring.find(&one, now).expect("in force"));
         let lost = Arc::clone(ring.find(&two, now).expect("in force"));
         assert!(ring.find(&viewer("one").0, now).is_none(), "the id alone opens nothing");
 
-        let (ring, changes) = ring.after(&both, &revoked, &limits, now);
+        let (ring, changes) = ring.after(&both, &revoked, &limits, (now, 0));
         assert_eq!(changes.removed, ["two"]);
         assert!(ring.find(&two, now).is_none() && lost.gone.is_cancelled(), "revoked");
         assert!(Arc::ptr_eq(ring.find(&one, now).expect("in force"), &kept) && !kept.gone.is_cancelled());
 
-        let (ring, _) = ring.after(&Found::default(), &HashSet::new(), &limits, now);
+        let (ring, _) = ring.after(&Found::default(), &HashSet::new(), &limits, (now, 0));
         assert!(ring.find(&one, now).is_none() && kept.gone.is_cancelled() && ring.is_empty());
+    }
+
+    #[test]
+    fn r36_a_key_whose_time_is_over_is_refused_and_its_streams_end() {
+        let (now, limits) = (Instant::now(), Limits::default());
+        let ((key, given), (other, lasting)) = (viewer("short"), viewer("long"));
+        let short = Given { expires_us: Some(1_000), ..given };
+        let found = Found { keys: vec![short.clone(), lasting], ..Found::default() };
+        let (ring, _) = Ring::default().after(&found, &HashSet::new(), &limits, (now, 999));
+        let entry = Arc::clone(ring.find(&key, now).expect("in force"));
+        assert!(!entry.given.is_over(999) && entry.given.is_over(1_000), "to the microsecond");
+        let (ring, changes) = ring.after(&found, &HashSet::new(), &limits, (now, 1_000));
+        assert!(ring.find(&key, now).is_none() && entry.gone.is_cancelled());
+        assert_eq!((changes.removed, ring.over()), (vec!["short".to_owned()], &[short][..]));
+        assert!(ring.find(&other, now).is_some());
     }
 
     #[test]
@@ -209,7 +236,7 @@ mod tests {
         let (now, limits) = (Instant::now(), Limits::default());
         let (first, second) = (key::generate("node").expect("an id"), key::generate("node").expect("an id"));
         let found = |key: Option<&ApiKey>| Found { node: key.cloned(), ..Found::default() };
-        let after = |ring: &Ring, found: &Found, now| ring.after(found, &HashSet::new(), &limits, now).0;
+        let after = |ring: &Ring, found: &Found, now| ring.after(found, &HashSet::new(), &limits, (now, 0)).0;
         let ring = after(&Ring::default(), &found(Some(&first)), now);
         assert_eq!(ring.find(&first, now).map(|entry| entry.given.role), Some(Role::Node));
         let ring = after(&ring, &found(None), now);

@@ -10,7 +10,7 @@ use wire::status::ApiError;
 use crate::audit::{Act, Outcome};
 use crate::auth::{KeepError, KeyInfo};
 use crate::caller::Accounts;
-use crate::{Caller, NodeContext};
+use crate::{Caller, NodeContext, clock};
 
 /// Longest text of a fingerprint: all of it.
 const FINGERPRINT_MAX: usize = 12;
@@ -21,12 +21,13 @@ pub struct NodeKeys(NodeContext);
 
 impl From<KeyInfo> for pb::KeyInfo {
     fn from(info: KeyInfo) -> Self {
-        let KeyInfo { id, role, accounts, fingerprint, loopback_only } = info;
+        let KeyInfo { id, role, accounts, fingerprint, loopback_only, expires_us, expired } = info;
         let accounts = match accounts {
             Accounts::All => Vec::new(),
             Accounts::Only(accounts) => accounts.to_vec(),
         };
-        Self { id, role: role.to_string(), accounts, fingerprint, loopback_only }
+        let expires_us = expires_us.unwrap_or(0);
+        Self { id, role: role.to_string(), accounts, fingerprint, loopback_only, expires_us, expired }
     }
 }
 
@@ -56,9 +57,13 @@ impl NodeKeys {
         extensions: &Extensions,
         request: pb::RotateKeyRequest,
     ) -> Result<pb::RotateKeyResponse, ApiError> {
-        let pb::RotateKeyRequest { order, id, keep_former } = request;
+        let pb::RotateKeyRequest { order, id, keep_former, expires_us } = request;
         let order = checked(&id, order)?;
-        let rotated = self.0.auth.rotate(&id, keep_former, order.dry_run);
+        let expires_us = (expires_us > 0).then_some(expires_us);
+        if expires_us.is_some_and(|us| us <= clock::now_us()) {
+            return Err(ApiError::invalid("expires_us", "must be a time to come"));
+        }
+        let rotated = self.0.auth.rotate(&id, keep_former, expires_us, order.dry_run);
         let done = rotated.as_ref().map(|done| json!({"fingerprint": done.info.fingerprint, "revoked": done.revoked}));
         self.record("keys.rotate", extensions, &order, &id, done);
         let rotated = rotated?;

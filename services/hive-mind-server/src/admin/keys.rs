@@ -5,8 +5,9 @@
 use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
-use service_kit::auth::new_entry;
-use service_kit::{Accounts, Role};
+use service_kit::auth::new_entry_until;
+use service_kit::config::HumanDuration;
+use service_kit::{Accounts, Role, clock};
 use wire::pb::admin::v1 as pb;
 use wire::pb::admin::v1::key_service_client::KeyServiceClient;
 
@@ -18,7 +19,7 @@ use crate::output::line;
 /// What can be asked and ordered.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Shows the keys in force at every instance.
+    /// Shows the keys in force at every instance, until when they are, and those whose time is over.
     List,
     /// Makes a new key, without a node: prints it and the entry to put into a *.toml of the keys' directory or secret.
     New {
@@ -30,6 +31,10 @@ pub(crate) enum KeysCommand {
         /// Accounts a trader may send orders for, with commas between them; all if not given.
         #[arg(long, value_delimiter = ',', value_name = "ACCOUNTS")]
         accounts: Vec<u64>,
+        /// When it is refused from: a time like 2027-01-31T00:00:00Z, or a duration from now, such as 90d. Never if not
+        /// given.
+        #[arg(long, value_name = "TIME", value_parser = time_to_come)]
+        expires: Option<u64>,
     },
     /// Makes a new key like the one of this id and revokes the former one, at the asked instance.
     ///
@@ -41,6 +46,9 @@ pub(crate) enum KeysCommand {
         /// Leaves the former key in force, until it is revoked.
         #[arg(long)]
         keep_former: bool,
+        /// When the new key is refused from, as for `keys new`; when the former one is, if not given.
+        #[arg(long, value_name = "TIME", value_parser = time_to_come)]
+        expires: Option<u64>,
         #[command(flatten)]
         order: Ordered,
     },
@@ -91,6 +99,9 @@ struct KeyView {
     accounts: Vec<u64>,
     fingerprint: String,
     loopback_only: bool,
+    /// When it is refused from; null for never.
+    expires: Option<String>,
+    expired: bool,
 }
 
 #[derive(Serialize)]
@@ -103,6 +114,8 @@ struct NewView {
 struct RotatedView {
     key: Option<String>,
     fingerprint: String,
+    /// When the new key is refused from; null for never.
+    expires: Option<String>,
     revoked: u32,
     dry_run: bool,
 }
@@ -137,8 +150,10 @@ impl From<RoleArgument> for Role {
 pub(super) async fn run(command: KeysCommand, asked: &Asked) -> Result<u8> {
     match command {
         KeysCommand::List => list(asked).await,
-        KeysCommand::New { id, role, accounts } => new(asked, &id, role.into(), accounts),
-        KeysCommand::Rotate { id, keep_former, order } => rotate(asked, id, keep_former, &order).await,
+        KeysCommand::New { id, role, accounts, expires } => new(asked, &id, role.into(), accounts, expires),
+        KeysCommand::Rotate { id, keep_former, expires, order } => {
+            rotate(asked, id, keep_former, expires, &order).await
+        }
         KeysCommand::Revoke { id, fingerprint, order } => revoke(asked, id, fingerprint, &order).await,
     }
 }
@@ -149,8 +164,8 @@ async fn list(asked: &Asked) -> Result<u8> {
     let instances = answer.instances.into_iter().map(|one| {
         let (instance, error) = who(one.answer);
         let keys = one.keys.into_iter().map(|key| {
-            let pb::KeyInfo { id, role, accounts, fingerprint, loopback_only } = key;
-            KeyView { id, role, accounts, fingerprint, loopback_only }
+            let pb::KeyInfo { id, role, accounts, fingerprint, loopback_only, expires_us, expired } = key;
+            KeyView { id, role, accounts, fingerprint, loopback_only, expires: expires(expires_us), expired }
         });
         InstanceView { instance, error, problems: one.problems, keys: keys.collect() }
     });
@@ -161,7 +176,7 @@ async fn list(asked: &Asked) -> Result<u8> {
 }
 
 fn print_list(view: &ListView) {
-    line(&format!("{:<20} {:<32} {:<9} {:<13} accounts", "instance", "id", "role", "fingerprint"));
+    line(&format!("{:<20} {:<32} {:<9} {:<13} {:<27} accounts", "instance", "id", "role", "fingerprint", "expires"));
     for one in &view.instances {
         for key in &one.keys {
             let accounts = match (&*key.role, key.accounts.as_slice()) {
@@ -169,7 +184,9 @@ fn print_list(view: &ListView) {
                 (_, []) if key.loopback_only => "(this machine only)".to_owned(),
                 (_, accounts) => accounts.iter().map(u64::to_string).collect::<Vec<_>>().join(","),
             };
-            line(&format!("{:<20} {:<32} {:<9} {:<13} {accounts}", one.instance, key.id, key.role, key.fingerprint));
+            let KeyView { id, role, fingerprint, expires, expired, .. } = key;
+            let expires = if *expired { "expired" } else { expires.as_deref().unwrap_or("never") };
+            line(&format!("{:<20} {id:<32} {role:<9} {fingerprint:<13} {expires:<27} {accounts}", one.instance));
         }
         for trouble in one.problems.iter().chain(&one.error) {
             line(&format!("{:<20} {trouble}", one.instance));
@@ -177,12 +194,27 @@ fn print_list(view: &ListView) {
     }
 }
 
-fn new(asked: &Asked, id: &str, role: Role, mut accounts: Vec<u64>) -> Result<u8> {
+/// Reads a time in RFC 3339, or a duration from now.
+fn time_to_come(text: &str) -> Result<u64, String> {
+    let now = clock::now_us();
+    let later = |duration: HumanDuration| now.saturating_add(u64::try_from(duration.0.as_micros()).unwrap_or(u64::MAX));
+    let us = clock::parse_rfc3339(text).or_else(|| text.parse().ok().map(later));
+    let us =
+        us.ok_or_else(|| format!("{text:?} is neither a time like 2027-01-31T00:00:00Z nor a duration like 90d"))?;
+    if us > now { Ok(us) } else { Err(format!("{text:?} is over already")) }
+}
+
+/// As shown; `None` for never.
+fn expires(us: u64) -> Option<String> {
+    (us > 0).then(|| clock::rfc3339(us))
+}
+
+fn new(asked: &Asked, id: &str, role: Role, mut accounts: Vec<u64>, expires_us: Option<u64>) -> Result<u8> {
     accounts.sort_unstable();
     let accounts = if accounts.is_empty() { Accounts::All } else { Accounts::Only(accounts.into()) };
     anyhow::ensure!(role == Role::Trader || accounts == Accounts::All, "only a trader has accounts");
-    let (key, entry) =
-        new_entry(id, role, accounts).context("an id has 1 to 32 lower-case letters, digits or hyphens")?;
+    let (key, entry) = new_entry_until(id, role, accounts, expires_us)
+        .context("an id has 1 to 32 lower-case letters, digits or hyphens")?;
     asked.report(&NewView { key: key.reveal().to_owned(), entry }, |view| {
         line(&format!("# The key, for whoever is to use it; it cannot be shown again:\n{}\n", view.key));
         line(&format!("# Its entry, for a *.toml in security.keys_dir; it holds only the hash:\n{}", view.entry));
@@ -190,13 +222,16 @@ fn new(asked: &Asked, id: &str, role: Role, mut accounts: Vec<u64>) -> Result<u8
     Ok(EXIT_OK)
 }
 
-async fn rotate(asked: &Asked, id: String, keep_former: bool, order: &Ordered) -> Result<u8> {
+async fn rotate(asked: &Asked, id: String, keep_former: bool, expires_us: Option<u64>, order: &Ordered) -> Result<u8> {
     let mut client = KeyServiceClient::new(asked.channel()?);
-    let request = pb::RotateKeyRequest { order: Some(order.order()), id, keep_former };
+    let expires_us = expires_us.unwrap_or(0);
+    let request = pb::RotateKeyRequest { order: Some(order.order()), id, keep_former, expires_us };
     let answer = answered(client.rotate_key(asked.request(request)?).await)?;
+    let info = answer.info.unwrap_or_default();
     let view = RotatedView {
         key: (!answer.key.is_empty()).then_some(answer.key),
-        fingerprint: answer.info.unwrap_or_default().fingerprint,
+        fingerprint: info.fingerprint,
+        expires: expires(info.expires_us),
         revoked: answer.revoked,
         dry_run: order.dry_run,
     };
