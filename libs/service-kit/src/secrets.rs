@@ -2,7 +2,8 @@
 //!
 //! A value is secret by its name: one with `password`, `secret`, `token`, `credential`, `authorization`, `api_key` or
 //! `private` in it, or that ends in `_key` or `webhook`, also in the plural or with `_url` behind it. A name that ends
-//! in `_file` or `_dir` says where a secret is, which is none. In texts under any name, URLs lose the password and what
+//! in `_file` or `_dir` says where a secret is, and one in `_per_key` how much of something there is for each: both are
+//! none. In texts under any name, URLs lose the password and what
 //! their query calls one, and API keys (`hm_<id>_<secret>`) their secret.
 
 use serde_json::Value;
@@ -28,8 +29,9 @@ pub(crate) fn is_secret(name: &str) -> bool {
         let name = part.strip_suffix("_url").unwrap_or(part);
         let singular = name.strip_suffix('s').unwrap_or(name);
         let where_it_is = name.ends_with("_file") || name.ends_with("_dir");
+        let for_each = name.ends_with("_per_key");
         let by_ending = || ENDINGS.iter().any(|ending| singular.ends_with(ending));
-        !where_it_is && (by_ending() || PARTS.iter().any(|secret| name.contains(secret)))
+        !where_it_is && !for_each && (by_ending() || PARTS.iter().any(|secret| name.contains(secret)))
     })
 }
 
@@ -130,8 +132,14 @@ mod tests {
         ] {
             assert_eq!(redacted(key, json!("canary")), json!(HIDDEN), "{key}");
         }
-        for key in ["a.password_file", "security.keys_dir", "a.secret_dir", "order_engine.keyboard", "max_connections"]
-        {
+        for key in [
+            "a.password_file",
+            "security.keys_dir",
+            "a.secret_dir",
+            "order_engine.keyboard",
+            "max_connections",
+            "security.limits.requests_per_second_per_key",
+        ] {
             assert_eq!(redacted(key, json!("shown")), json!("shown"), "{key}");
         }
         assert_eq!(redacted("a.password", json!("")), json!(""), "that nothing is set is no secret");

@@ -14,10 +14,18 @@ use types::ShardId;
 
 use crate::config::Config;
 use crate::history::Replica;
+use crate::journal::Watch;
 use crate::pools::postgres::PostgresPool;
 
 /// Between two looks at the journals: their threads do not stop to tell.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long the journal's database may be away before this instance says that it cannot do its work: longer than a
+/// database takes that hands over to its standby in order, or that is slow for once.
+const AWAY_MAX: Duration = Duration::from_secs(3);
+
+/// What is wrong then, and what to do about it.
+const LOST: &str = "the journal's database does not answer, nothing can be acknowledged: start it, or allow \
+                    database.enable_memory_only_mode";
 
 /// The parts.
 pub(crate) struct LiveParts {
@@ -25,7 +33,9 @@ pub(crate) struct LiveParts {
     pub(crate) replica: Option<Replica>,
     pub(crate) projectors: Vec<PostgresPool>,
     pub(crate) volatile: Vec<VolatileShard>,
-    /// Told that acknowledgements are volatile.
+    /// Looks after a journal in a database.
+    pub(crate) watch: Option<Watch>,
+    /// Told that acknowledgements are volatile, or that there can be none.
     pub(crate) component: Component,
     /// Keeps when they became so, and when no more.
     pub(crate) audit: Audit,
@@ -91,7 +101,7 @@ impl LiveParts {
         let config = live.now();
         allowed.set(if config.database.enable_memory_only_mode { 1.0 } else { 0.0 });
         drop(config);
-        let mut told = None;
+        let (mut told, mut told_lost) = (None, false);
         loop {
             let changed = tokio::select! {
                 config = live.changed() => Some(config),
@@ -104,11 +114,14 @@ impl LiveParts {
             let mut reasons = self.volatile.iter_mut().filter_map(VolatileShard::look);
             let reason = reasons.next();
             reasons.for_each(drop);
-            if reason != told {
+            let lost = reason.is_none() && self.is_lost(&live.now());
+            if reason != told || lost != told_lost {
                 match &reason {
                     Some(reason) => self.component.degraded(reason),
+                    None if lost => self.component.down(LOST),
                     None => self.component.ok(),
                 }
+                told_lost = lost;
                 // The text counts entries and changes with them; the state does not.
                 if reason.is_some() != told.is_some() {
                     let action = if reason.is_some() { "journal.went_volatile" } else { "journal.became_durable" };
@@ -118,6 +131,12 @@ impl LiveParts {
                 told = reason;
             }
         }
+    }
+
+    /// Whether nothing can be acknowledged: the database of the journal is away, and it may not go on without it.
+    fn is_lost(&self, config: &Config) -> bool {
+        let away = self.watch.as_ref().is_some_and(|watch| watch.away() >= AWAY_MAX);
+        away && !config.database.enable_memory_only_mode
     }
 
     fn apply(&self, config: &Config) {

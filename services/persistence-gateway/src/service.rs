@@ -164,11 +164,13 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     let gauge = Arc::new(PoolGauge::new("history-read", database, readers));
     let reader = HistoryReader::new(&config, &context.data_dir, readers, Arc::clone(&gauge))?;
     let replica = replica(&config, context)?;
+    let watch = watch(&config)?;
     let mut live_parts = LiveParts {
         questions: reader.pool(),
         replica: replica.clone(),
         projectors: Vec::new(),
         volatile: Vec::new(),
+        watch: watch.clone(),
         component: component.clone(),
         audit: context.audit.clone(),
     };
@@ -185,7 +187,6 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
         following: None,
     };
     let mut progress = BTreeMap::new();
-    let watch = watch(&config)?;
     if let Some(watch) = &watch {
         context.pools.register(Arc::new(JournalSessions::Watch(watch.clone())));
     }

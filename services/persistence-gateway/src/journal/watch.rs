@@ -39,7 +39,11 @@ pub struct Watch {
     followers: Arc<AtomicUsize>,
     journals: Journals,
     sessions: Sessions,
+    away: Away,
 }
+
+/// Since when the storage was not seen; `None` while it is.
+type Away = Arc<Mutex<Option<Instant>>>;
 
 /// Somebody waits for what others write.
 #[derive(Debug)]
@@ -70,16 +74,23 @@ impl Watch {
         let sessions = lookout.sessions();
         let (wake, questions) = sync_channel(QUESTIONS);
         let (followers, journals) = (Arc::<AtomicUsize>::default(), Journals::default());
-        let (counted, known) = (Arc::clone(&followers), Arc::clone(&journals));
+        let away = Away::default();
+        let (counted, known, unseen) = (Arc::clone(&followers), Arc::clone(&journals), Arc::clone(&away));
         std::thread::Builder::new()
             .name("journal-watch".to_owned())
-            .spawn(move || run(lookout, &questions, &counted, &known))
+            .spawn(move || run(lookout, &questions, &counted, &known, &unseen))
             .map_err(|source| StoreError::Io {
                 operation: "start a thread",
                 path: "journal watch".to_owned(),
                 source,
             })?;
-        Ok(Self { wake, followers, journals, sessions })
+        Ok(Self { wake, followers, journals, sessions, away })
+    }
+
+    /// For how long the storage was not seen; zero while it is.
+    #[must_use]
+    pub fn away(&self) -> Duration {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Its session on the server.
@@ -126,8 +137,13 @@ impl Drop for Following {
     }
 }
 
-fn run(mut lookout: PostgresLookout, questions: &Receiver<Question>, followers: &AtomicUsize, journals: &Journals) {
-    let mut away = false;
+fn run(
+    mut lookout: PostgresLookout,
+    questions: &Receiver<Question>,
+    followers: &AtomicUsize,
+    journals: &Journals,
+    away: &Mutex<Option<Instant>>,
+) {
     loop {
         let wait = if followers.load(Ordering::Relaxed) > 0 { FOLLOWED } else { IDLE };
         let mut asked: Vec<Question> = match questions.recv_timeout(wait) {
@@ -138,7 +154,7 @@ fn run(mut lookout: PostgresLookout, questions: &Receiver<Question>, followers: 
         asked.extend(questions.try_iter());
         match lookout.look() {
             Ok(sightings) => {
-                if std::mem::take(&mut away) {
+                if away.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
                     tracing::info!("journal database seen again");
                 }
                 let mut journals = journals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,7 +170,9 @@ fn run(mut lookout: PostgresLookout, questions: &Receiver<Question>, followers: 
                 }
             }
             Err(error) => {
-                if !std::mem::replace(&mut away, true) {
+                let mut away = away.lock().unwrap_or_else(PoisonError::into_inner);
+                if away.is_none() {
+                    *away = Some(Instant::now());
                     tracing::warn!(%error, "journal database not seen, trying again");
                 }
             }
