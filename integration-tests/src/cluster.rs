@@ -15,15 +15,12 @@ use wire::pb::consensus::v1::{GetConsensusStatusResponse, ShardLeader};
 use wire::pb::marketdata::v1::GetStateDigestRequest;
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 
-use crate::LOOK_AGAIN;
 use crate::etcd::EtcdCluster;
 use crate::judge::System;
 use crate::proxy::Proxy;
+use crate::{LIMIT, LOOK_AGAIN};
 
 pub use member::{LogLine, Member};
-
-/// How long anything may take to be so: much longer than it ever takes, on a busy machine too.
-const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Entries that a warm standby may be behind: about a second of the load.
 const BEHIND_MAX: u64 = 1_000;

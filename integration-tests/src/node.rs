@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use service_kit::auth::local;
 use wire::api_key::{ApiKey, Credentials};
 use wire::pb::history::v1::ListOrdersRequest;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::transport::{Address, Channel, ClientOptions, connect};
 
-use crate::LOOK_AGAIN;
 use crate::ports;
+use crate::tool::{self, Said};
+use crate::{LOOK_AGAIN, until};
 
 /// How long a node may take to come up, or to come to a state, on a busy machine before a test gives up.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -164,7 +166,7 @@ impl Node {
         let begin = Instant::now();
         loop {
             if let Ok(text) = fs::read_to_string(&addresses)
-                && let Ok(found) = serde_json::from_str::<serde_json::Value>(&text)
+                && let Ok(found) = serde_json::from_str::<Value>(&text)
                 && found["pid"] == node.child.id()
             {
                 let address = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
@@ -217,6 +219,43 @@ impl Node {
         Ok(())
     }
 
+    /// Calls `admin` as whoever is beside it: found by its data directory, opened with the key there.
+    ///
+    /// # Errors
+    /// When the command cannot be started.
+    pub fn admin(&self, arguments: &[&str]) -> Result<Said> {
+        let data = self.data();
+        let data = data.to_str().context("a path of text")?;
+        tool::hive(&[&["admin", "--data-dir", data][..], arguments].concat(), &self.directory)
+    }
+
+    /// The document that such a call answers.
+    ///
+    /// # Errors
+    /// When its exit code is not 0, or it is no document.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        self.admin(&[arguments, &["--output", "json"]].concat())?.json(0)
+    }
+
+    /// Writes its configuration anew and has it read.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the process is gone.
+    pub fn reload(&self, configuration: &str) -> Result<()> {
+        fs::write(self.directory.join("production.toml"), configuration)?;
+        self.signal(Signal::HUP)
+    }
+
+    /// A document that its admin HTTP answers with 200.
+    ///
+    /// # Errors
+    /// When it answers otherwise.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        let answer = crate::http::get(&self.admin, path).await?;
+        ensure!(answer.status == 200, "{path}: {answer:?}");
+        Ok(serde_json::from_str(&answer.body)?)
+    }
+
     /// A value of its metrics; `name` has all labels.
     ///
     /// # Errors
@@ -231,15 +270,9 @@ impl Node {
     /// # Errors
     /// When it is not in time.
     pub async fn until_metric(&self, name: &str, wanted: f64) -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            let found = self.metric(name).await?;
-            if found == Some(wanted) {
-                return Ok(());
-            }
-            ensure!(begin.elapsed() < START_LIMIT, "{name} is {found:?}, not {wanted}:\n{}", self.log_end());
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        until(&format!("{name} is {wanted}"), async || Ok(self.metric(name).await? == Some(wanted)))
+            .await
+            .with_context(|| self.log_end())
     }
 
     /// The key of whoever may read its directory.

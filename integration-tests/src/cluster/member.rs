@@ -38,11 +38,20 @@ pub struct LogLine {
 }
 
 impl Member {
-    pub(super) fn new(directory: &Path, name: &str, roles: &'static str, configuration: String) -> Result<Self> {
+    /// A process that does not run yet, with addresses of its own.
+    ///
+    /// # Errors
+    /// When there are no ports.
+    pub fn new(directory: &Path, name: &str, roles: &'static str, configuration: String) -> Result<Self> {
         let address = || ports::take().map(|port| format!("127.0.0.1:{port}"));
         let listen = [address()?, address()?, address()?];
         let directory = directory.join(name);
         Ok(Self { name: name.to_owned(), roles, directory, configuration, listen, node: None, lives: 0 })
+    }
+
+    /// What it is started with from now on.
+    pub fn configure(&mut self, configuration: String) {
+        self.configuration = configuration;
     }
 
     /// Address of its gRPC services, whether it runs or not.

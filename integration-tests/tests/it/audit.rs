@@ -4,25 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use integration_tests::http;
-use integration_tests::node::{Node, server_binary};
+use integration_tests::node::Node;
 use integration_tests::tool::{self, Said};
 use serde_json::Value;
-
-/// Calls `admin` on a node and wants this exit code.
-pub(crate) fn admin(node: &Node, arguments: &[&str], code: i32) -> Result<Said> {
-    let target = format!("http://{}", node.grpc);
-    let data = node.data();
-    let mut all = vec!["admin", "--target", &target, "--data-dir", data.to_str().context("a path")?];
-    all.extend_from_slice(arguments);
-    let said = tool::run(&server_binary()?, &all, Path::new("."))?;
-    anyhow::ensure!(said.code == code, "{arguments:?} ended with {}: {}{}", said.code, said.out, said.err);
-    Ok(said)
-}
-
-pub(crate) fn json(node: &Node, arguments: &[&str]) -> Result<Value> {
-    let said = admin(node, &[arguments, &["--output", "json"]].concat(), 0)?;
-    serde_json::from_str(&said.out).with_context(|| said.out.clone())
-}
 
 pub(crate) fn actions(found: &Value) -> Vec<&str> {
     let records = found["records"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -41,32 +25,32 @@ async fn r56_r61_what_operators_do_is_recorded_once_and_outlives_the_process() -
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
     let order = ["consensus", "pause", "--actor", "ann", "--reason", "a drill", "--request-id", "drill-1"];
-    admin(&node, &order, 0)?;
+    node.admin(&order)?.with(0)?;
     // The same order again is the same act.
-    admin(&node, &order, 0)?;
-    admin(&node, &["consensus", "pause", "--dry-run", "--reason", "only a look"], 0)?;
-    let found = json(&node, &["audit", "search", "--action", "consensus."])?;
+    node.admin(&order)?.with(0)?;
+    node.admin(&["consensus", "pause", "--dry-run", "--reason", "only a look"])?.with(0)?;
+    let found = node.json(&["audit", "search", "--action", "consensus."])?;
     assert_eq!(actions(&found), ["consensus.pause"], "{found}");
     let record = &found["records"][0];
     assert_eq!((&record["actor"], &record["reason"]), (&"ann".into(), &"a drill".into()), "{record}");
     assert_eq!((&record["request_id"], &record["result"]), (&"drill-1".into(), &"ok".into()), "{record}");
     assert!(record["before"].as_str().is_some_and(|text| text.contains("paused false")), "{record}");
     assert!(record["after"].as_str().is_some_and(|text| text.contains("paused true")), "{record}");
-    let leaders = json(&node, &["audit", "search", "--action", "leadership.acquired"])?;
+    let leaders = node.json(&["audit", "search", "--action", "leadership.acquired"])?;
     assert_eq!(leaders["records"][0]["target"], "shard 0", "{leaders}");
-    let said = admin(&node, &["audit", "tail", "-n", "5"], 0)?;
+    let said = node.admin(&["audit", "tail", "-n", "5"])?.with(0)?;
     assert!(said.out.contains("consensus.pause elections by ann: a drill -> ok"), "{}", said.out);
     let answer = http::get(&node.admin, "/admin/audit?action=consensus.&limit=3").await?;
     let over_http: Value = serde_json::from_str(&answer.body)?;
     assert_eq!((answer.status, actions(&over_http)), (200, vec!["consensus.pause"]));
     assert_eq!(http::get(&node.admin, "/admin/audit?wrong=1").await?.status, 400);
     // While elections are paused nobody would lead after a start.
-    admin(&node, &["consensus", "resume"], 0)?;
+    node.admin(&["consensus", "resume"])?.with(0)?;
     // A crash, not an orderly end.
     let node = node.kill_and_start("all", crate::PLAIN).await?;
-    let found = json(&node, &["audit", "search", "--request", "drill-1"])?;
+    let found = node.json(&["audit", "search", "--request", "drill-1"])?;
     assert_eq!(actions(&found), ["consensus.pause"]);
-    let checked = json(&node, &["audit", "verify"])?;
+    let checked = node.json(&["audit", "verify"])?;
     assert_eq!((&checked["intact"], &checked["instances"][0]["findings_total"]), (&true.into(), &0.into()));
     Ok(())
 }
@@ -75,26 +59,24 @@ async fn r56_r61_what_operators_do_is_recorded_once_and_outlives_the_process() -
 async fn r61_tampering_is_found_while_the_node_runs_and_when_it_is_down() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
-    admin(&node, &["consensus", "pause", "--actor", "mallory"], 0)?;
-    admin(&node, &["consensus", "resume", "--actor", "ann"], 0)?;
-    let checked = json(&node, &["audit", "verify"])?;
+    node.admin(&["consensus", "pause", "--actor", "mallory"])?.with(0)?;
+    node.admin(&["consensus", "resume", "--actor", "ann"])?.with(0)?;
+    let checked = node.json(&["audit", "verify"])?;
     let instance = &checked["instances"][0];
     let noted = format!("{}={}", instance["instance"].as_str().unwrap(), instance["head"].as_str().unwrap());
     let file = segment(&node)?;
     let good = std::fs::read_to_string(&file)?;
     // Somebody hides who it was, with the node running.
     std::fs::write(&file, good.replace("mallory", "nobody1"))?;
-    let said = admin(&node, &["audit", "verify"], 4)?;
+    let said = node.admin(&["audit", "verify"])?.with(4)?;
     assert!(said.out.contains("the record was changed"), "{}", said.out);
     std::fs::write(&file, &good)?;
-    admin(&node, &["audit", "verify", "--noted", &noted], 0)?;
+    node.admin(&["audit", "verify", "--noted", &noted])?.with(0)?;
     let data = node.data();
     assert!(node.terminate().await?.success());
     let text = data.to_str().context("a path")?;
     let verify = |code: i32| -> Result<Said> {
-        let said = tool::run(&server_binary()?, &["admin", "audit", "verify", "--offline", text], Path::new("."))?;
-        anyhow::ensure!(said.code == code, "{}: {}{}", said.code, said.out, said.err);
-        Ok(said)
+        tool::hive(&["admin", "audit", "verify", "--offline", text], Path::new("."))?.with(code)
     };
     verify(0)?;
     // The last records are cut off.
@@ -112,12 +94,12 @@ async fn r61_r62_failed_authentication_is_always_recorded_other_denials_at_the_v
         let configuration = format!("{}[audit]\naudit_level = \"{level}\"\n", crate::PLAIN);
         let node = Node::start(directory.path(), "all", &configuration).await?;
         // There is nobody else who could lead.
-        admin(&node, &refused, 5)?;
-        let found = json(&node, &["audit", "search", "--action", "consensus.", "--result", "refused"])?;
+        node.admin(&refused)?.with(5)?;
+        let found = node.json(&["audit", "search", "--action", "consensus.", "--result", "refused"])?;
         assert_eq!(actions(&found).len(), denied, "{level}: {found}");
         let nobody = http::request(&node.admin, "POST", "/admin/config/reload").await?;
         assert_eq!(nobody.status, 401, "an action without a key");
-        let found = json(&node, &["audit", "search", "--action", "auth.", "--result", "failed"])?;
+        let found = node.json(&["audit", "search", "--action", "auth.", "--result", "failed"])?;
         assert_eq!(actions(&found), vec!["auth.refuse"; failed], "{level}: {found}");
         let record = &found["records"][0];
         assert_eq!((&record["target"], &record["detail"]), (&"/admin/config/reload".into(), &"missing".into()));
@@ -126,8 +108,7 @@ async fn r61_r62_failed_authentication_is_always_recorded_other_denials_at_the_v
     }
     let configuration = format!("{}[audit]\naudit_level = \"loud\"\n", crate::PLAIN);
     std::fs::write(directory.path().join("production.toml"), configuration)?;
-    let said = tool::run(&server_binary()?, &["config", "validate", "--config", "production.toml"], directory.path())?;
-    assert_eq!(said.code, 3);
+    let said = tool::hive(&["config", "validate", "--config", "production.toml"], directory.path())?.with(3)?;
     assert!(said.err.contains("standard") && said.err.contains("verbose"), "{}", said.err);
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use integration_tests::node::{Node, channel_with, server_binary};
+use integration_tests::node::{Node, channel_with};
 use integration_tests::raw::Raw;
 use integration_tests::record::{settle, wait_projected};
 use integration_tests::requests::Requests;
@@ -210,7 +210,7 @@ impl Planted {
             words.splice(1..1, rest);
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        tokio::task::block_in_place(|| tool::run(&server_binary()?, &words, &self.directory))
+        tool::hive(&words, &self.directory)
     }
 
     fn search_command(&self, leaks: &mut Leaks, command: &str) -> Result<tool::Said> {

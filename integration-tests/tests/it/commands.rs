@@ -1,25 +1,16 @@
 //! The commands of the binary as a new user calls them: output, exit codes, clear errors.
 
 use anyhow::Result;
-use integration_tests::node::{Node, server_binary};
-use integration_tests::tool::{self, Said};
+use integration_tests::node::Node;
+use integration_tests::tool::{Said, hive};
 use serde_json::Value;
 use service_kit::auth::new_entry;
 use service_kit::{Accounts, Role};
 
-fn hive(directory: &std::path::Path, arguments: &[&str]) -> Result<Said> {
-    tool::run(&server_binary()?, arguments, directory)
-}
-
-fn json(said: &Said) -> Value {
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("stdout is not one JSON document ({e}):\n{}", said.out))
-}
-
 #[test]
 fn demo_prints_one_document() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let report = json(&hive(directory.path(), &["demo", "--output", "json", "--orders", "2000"])?);
+    let report = hive(&["demo", "--output", "json", "--orders", "2000"], directory.path())?.json(0)?;
     for key in
         ["orders", "acknowledged", "rejected", "trades", "duration_s", "throughput_per_s", "latency_us", "state_hash"]
     {
@@ -36,8 +27,8 @@ fn demo_prints_one_document() -> Result<()> {
 #[test]
 fn bench_finds_everything_that_was_acknowledged() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let said = hive(directory.path(), &["bench", "--rate", "200", "--duration", "3", "--output", "json"])?;
-    let report = json(&said);
+    let said = hive(&["bench", "--rate", "200", "--duration", "3", "--output", "json"], directory.path())?;
+    let report = said.json(0)?;
     assert!(report["acknowledged"].as_u64().unwrap() > 0, "{report}");
     assert_eq!(report["lost"].as_u64(), Some(0), "{report}");
     Ok(())
@@ -56,9 +47,9 @@ async fn r82_a_load_shows_the_key_that_a_node_asks_for() -> Result<()> {
     let load = ["bench", "--rate", "100", "--duration", "2", "--output", "json", "--target", &target];
     // Somewhere else: the key beside the node would open it.
     let elsewhere = tempfile::tempdir()?;
-    let refused = hive(elsewhere.path(), &load)?;
+    let refused = hive(&load, elsewhere.path())?;
     assert!(refused.code != 0 && refused.err.contains("key"), "{}{}", refused.out, refused.err);
-    let report = json(&hive(elsewhere.path(), &[&load[..], &["--key", key.reveal()]].concat())?);
+    let report = hive(&[&load[..], &["--key", key.reveal()]].concat(), elsewhere.path())?.json(0)?;
     assert_eq!((report["lost"].as_u64(), report["turned_away"].as_u64()), (Some(0), Some(0)), "{report}");
     assert!(report["acknowledged"].as_u64() > Some(0), "{report}");
     assert!(node.terminate().await?.success());
@@ -70,7 +61,7 @@ async fn a_data_directory_serves_one_process() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
     let data = node.data();
-    let said = hive(directory.path(), &["run", "--data-dir", data.to_str().unwrap()])?;
+    let said = hive(&["run", "--data-dir", data.to_str().unwrap()], directory.path())?;
     assert_ne!(said.code, 0);
     assert!(
         format!("{}{}", said.out, said.err).contains(&node.pid().to_string()),
@@ -100,7 +91,7 @@ fn a_wrong_configuration_is_explained_before_anything_starts() -> Result<()> {
         for command in [&["config", "validate", "--config"][..], &["run", "--config"]] {
             let mut arguments = command.to_vec();
             arguments.push(file.to_str().unwrap());
-            let said = hive(directory.path(), &arguments)?;
+            let said = hive(&arguments, directory.path())?;
             assert_ne!(said.code, 0, "{arguments:?} accepted {text:?}");
             for word in words {
                 assert!(said.err.contains(word), "{arguments:?} on {text:?} does not say {word:?}:\n{}", said.err);
@@ -108,7 +99,7 @@ fn a_wrong_configuration_is_explained_before_anything_starts() -> Result<()> {
         }
     }
     std::fs::write(&file, "[node]\nname = \"left\"\n")?;
-    let shown = hive(directory.path(), &["config", "show", "--config", file.to_str().unwrap()])?;
+    let shown = hive(&["config", "show", "--config", file.to_str().unwrap()], directory.path())?;
     assert!(shown.code == 0 && shown.out.contains("left"), "{}{}", shown.out, shown.err);
     Ok(())
 }
@@ -116,9 +107,9 @@ fn a_wrong_configuration_is_explained_before_anything_starts() -> Result<()> {
 #[test]
 fn version_and_wrong_usage() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let said = hive(directory.path(), &["version", "--output", "json"])?;
-    assert!(json(&said)["version"].is_string());
-    assert_eq!(hive(directory.path(), &["no-such-command"])?.code, 2, "wrong usage has an exit code of its own");
+    let said = hive(&["version", "--output", "json"], directory.path())?;
+    assert!(said.json(0)?["version"].is_string());
+    assert_eq!(hive(&["no-such-command"], directory.path())?.code, 2, "wrong usage has an exit code of its own");
     Ok(())
 }
 
@@ -141,7 +132,7 @@ async fn a_damaged_journal_has_an_exit_code_of_its_own() -> Result<()> {
     assert!(node.terminate().await?.success());
     damage_the_journal(&data)?;
     for command in ["verify", "run"] {
-        let said = hive(directory.path(), &[command, "--data-dir", data.to_str().unwrap()])?;
+        let said = hive(&[command, "--data-dir", data.to_str().unwrap()], directory.path())?;
         assert_eq!(said.code, 10, "{command}: {}{}", said.out, said.err);
         for word in ["00000000000000000001.segment", "offset 262144", "seq 1"] {
             assert_eq!(said.err.matches(word).count(), 1, "{command} says {word:?} once:\n{}", said.err);
@@ -153,11 +144,11 @@ async fn a_damaged_journal_has_an_exit_code_of_its_own() -> Result<()> {
 #[test]
 fn a_role_without_its_peers_is_a_wrong_configuration() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let said = hive(directory.path(), &["run", "--roles", "order-engine"])?;
+    let said = hive(&["run", "--roles", "order-engine"], directory.path())?;
     assert_eq!(said.code, 3, "{}", said.err);
     assert!(said.err.contains("peers.persistence_gateway"), "{}", said.err);
     std::fs::write(directory.path().join("production.toml"), "shards = 2000\n")?;
-    let said = hive(directory.path(), &["run", "--config", "production.toml"])?;
+    let said = hive(&["run", "--config", "production.toml"], directory.path())?;
     assert_eq!(said.code, 3, "{}", said.err);
     assert!(said.err.contains("shards is 2000, allowed are 1 to 1024"), "{}", said.err);
     Ok(())
@@ -176,10 +167,10 @@ async fn r54_r55_r56_operators_order_elections() -> Result<()> {
     let consensus = |arguments: &[&str]| {
         let mut all = vec!["admin", "consensus"];
         all.extend(arguments);
-        hive(directory.path(), &all)
+        hive(&all, directory.path())
     };
-    let leader = |said: &Said| json(said)["leaders"][0]["term"].as_u64();
-    let before = leader(&consensus(&["status", "--data-dir", data, "--output", "json"])?);
+    let leader = |said: Said| -> Result<Option<u64>> { Ok(said.json(0)?["leaders"][0]["term"].as_u64()) };
+    let before = leader(consensus(&["status", "--data-dir", data, "--output", "json"])?)?;
     assert!(before.is_some());
 
     let refused = consensus(&["force-election", "--target", &target, "--reason", "drill", "--output", "json"])?;
@@ -188,21 +179,20 @@ async fn r54_r55_r56_operators_order_elections() -> Result<()> {
     assert_eq!(error["error"]["code"], "PRECONDITION_FAILED", "{error}");
     assert_eq!(consensus(&["drain", "hive-mind-0", "--target", &target])?.code, 5, "it is the only engine");
 
-    let restarted = json(&consensus(&["restart", "--target", &target, "--output", "json"])?);
+    let restarted = consensus(&["restart", "--target", &target, "--output", "json"])?.json(0)?;
     assert_eq!(restarted["pid"].as_u64(), Some(node.pid().into()));
-    assert_eq!(leader(&consensus(&["status", "--target", &target, "--output", "json"])?), before);
+    assert_eq!(leader(consensus(&["status", "--target", &target, "--output", "json"])?)?, before);
 
     let dry = consensus(&["pause", "--target", &target, "--dry-run", "--output", "json"])?;
-    assert_eq!(json(&dry)["changed"], true, "it would be");
-    let paused = json(&consensus(&["status", "--target", &target, "--output", "json"])?)["paused"].clone();
+    assert_eq!(dry.json(0)?["changed"], true, "it would be");
+    let paused = consensus(&["status", "--target", &target, "--output", "json"])?.json(0)?["paused"].clone();
     assert_eq!(paused, false, "nothing was changed");
 
     let order = ["pause", "--target", &target, "--request-id", "night", "--actor", "ann", "--reason", "patching"];
     assert_eq!(consensus(&order)?.code, 0);
     let again = consensus(&order)?;
     assert!(again.code == 0 && again.out.contains("elections are paused"), "{}", again.out);
-    let view = integration_tests::http::get(&node.admin, "/health/consensus").await?;
-    let view: Value = serde_json::from_str(&view.body)?;
+    let view = node.get("/health/consensus").await?;
     assert_eq!((&view["policy"]["actor"], &view["policy"]["reason"]), (&"ann".into(), &"patching".into()), "{view}");
     assert_eq!(consensus(&["resume", "--target", &target])?.code, 0);
     let log = node.log();

@@ -4,48 +4,31 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use integration_tests::LOOK_AGAIN;
-use integration_tests::http;
-use integration_tests::node::{Node, server_binary};
-use integration_tests::tool::{self, Said};
-use rustix::process::Signal;
+use anyhow::{Context, Result};
+use integration_tests::node::Node;
+use integration_tests::{http, tool};
 use serde_json::Value;
+use tonic::Code;
+use wire::pb::marketdata::v1::ListInstrumentsRequest;
+use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::pb::orders::v1::{OrderReport, OrderType, Side, SubmitOrderRequest};
-
-/// How long a change of a file may take on a busy machine; it is looked at every second.
-const LOADED_LIMIT: Duration = Duration::from_secs(60);
-
-fn admin(node: &Node, arguments: &[&str]) -> Result<Said> {
-    let data = node.data();
-    let data = data.to_str().context("a path of text")?;
-    tool::run(&server_binary()?, &[&["admin", "--data-dir", data][..], arguments].concat(), Path::new("/"))
-}
-
-fn json(said: &Said) -> Result<Value> {
-    serde_json::from_str(&said.out).with_context(|| format!("exit code {}: {}{}", said.code, said.out, said.err))
-}
+use wire::status::{ApiError, ErrorCode};
 
 /// What `GET /admin/config` says of a node that is alone.
 async fn state(node: &Node) -> Result<Value> {
-    let answer = http::get(&node.admin, "/admin/config").await?;
-    ensure!(answer.status == 200, "{answer:?}");
-    Ok(serde_json::from_str::<Value>(&answer.body)?["instances"][0]["config"].take())
+    Ok(node.get("/admin/config").await?["instances"][0]["config"].take())
 }
 
 async fn until(node: &Node, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
-    let begin = Instant::now();
-    loop {
-        let state = state(node).await?;
-        if holds(&state) {
-            return Ok(state);
-        }
-        ensure!(begin.elapsed() < LOADED_LIMIT, "waited in vain until {what}: {state:#}\n{}", node.log_end());
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+    let mut last = Value::Null;
+    let look = async || {
+        last = state(node).await?;
+        Ok(holds(&last))
+    };
+    integration_tests::until(what, look).await.with_context(|| node.log_end())?;
+    Ok(last)
 }
 
 fn value<'a>(state: &'a Value, key: &str) -> &'a Value {
@@ -102,8 +85,8 @@ async fn r67_a_changed_file_is_loaded_and_a_broken_one_changes_nothing() -> Resu
     assert_eq!((&broken["generation"], &broken["log_level"]["level"]), (&2.into(), &"debug".into()));
     assert_eq!(node.metric("config_reload_failed").await?, Some(1.0));
     assert!(node.log().contains("config_reload_failed"), "it is logged");
-    let health = http::get(&node.admin, "/health").await?;
-    assert!(health.status == 200 && health.body.contains("the configuration cannot be used"), "{health:?}");
+    let health = node.get("/health").await?;
+    assert!(health.to_string().contains("the configuration cannot be used"), "{health}");
     let reloaded = http::request_with(&node.admin, "POST", "/admin/config/reload", &node.key_header()?).await?;
     assert!(reloaded.status == 422 && reloaded.body.contains("production.toml:2:27"), "{reloaded:?}");
 
@@ -121,30 +104,22 @@ async fn r67_it_is_loaded_on_a_signal_on_a_call_and_on_a_command() -> Result<()>
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
     let file = directory.path().join("production.toml");
 
-    fs::write(&file, "[log]\nlevel = \"warn\"\n")?;
-    node.signal(Signal::HUP)?;
+    node.reload("[log]\nlevel = \"warn\"\n")?;
     until(&node, "SIGHUP is obeyed", |state| state["log_level"]["level"] == "warn").await?;
 
     fs::write(&file, "[log]\nlevel = \"error\"\n")?;
-    let dry = admin(&node, &["config", "reload", "--dry-run", "--reason", "a look"])?;
+    let dry = node.admin(&["config", "reload", "--dry-run", "--reason", "a look"])?;
     assert_eq!(dry.code, 0, "{dry:?}");
-    let said = admin(&node, &["config", "reload", "--reason", "quieter", "--output", "json"])?;
+    let said = node.admin(&["config", "reload", "--reason", "quieter", "--output", "json"])?;
     assert_eq!(said.code, 0, "{said:?}");
     until(&node, "the command is obeyed", |state| state["log_level"]["level"] == "error").await?;
-    let again = json(&admin(&node, &["config", "reload", "--output", "json"])?)?;
+    let again = node.admin(&["config", "reload", "--output", "json"])?.json(0)?;
     assert_eq!(again["instances"][0]["outcome"]["result"], "unchanged", "{again}");
 
     // A log of acts that ends with the next one holds the ones before it.
-    admin(&node, &["log-level", "warn", "--reason", "the end"])?;
-    let begin = Instant::now();
-    let audited = loop {
-        let audited = audit_log(&node)?;
-        if audited.contains("the end") {
-            break audited;
-        }
-        ensure!(begin.elapsed() < LOADED_LIMIT, "the act is not recorded: {audited}");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    };
+    node.admin(&["log-level", "warn", "--reason", "the end"])?;
+    integration_tests::until("the act is recorded", async || Ok(audit_log(&node)?.contains("the end"))).await?;
+    let audited = audit_log(&node)?;
     let quieter: Vec<&str> = audited.lines().filter(|line| line.contains("quieter")).collect();
     assert!(quieter.len() == 1 && quieter[0].contains("config.reload"), "recorded once: {quieter:?}");
     assert!(!audited.contains("a look"), "a dry run is no act");
@@ -175,10 +150,10 @@ async fn r57_the_commands_around_the_configuration() -> Result<()> {
     let file = directory.path().join("production.toml");
     let path = file.to_str().context("a path of text")?;
 
-    let shown = admin(&node, &["config", "show"])?;
+    let shown = node.admin(&["config", "show"])?;
     assert!(shown.code == 0 && shown.out.contains("generation 1") && shown.out.contains("production.toml:3, hot"));
     assert!(shown.out.contains("postgres://u:***@h/d"), "{}", shown.out);
-    let listed = json(&admin(&node, &["config", "show", "persistence_gateway", "--output", "json"])?)?;
+    let listed = node.admin(&["config", "show", "persistence_gateway", "--output", "json"])?.json(0)?;
     assert!(!listed.to_string().contains("canary") && !listed.to_string().contains("log.level"), "{listed}");
 
     for (candidate, validate, diff, says) in [
@@ -191,14 +166,14 @@ async fn r57_the_commands_around_the_configuration() -> Result<()> {
         let other = directory.path().join("candidate.toml");
         fs::write(&other, candidate)?;
         let other = other.to_str().context("a path of text")?;
-        assert_eq!(admin(&node, &["config", "validate", other])?.code, validate, "{candidate}");
-        let said = admin(&node, &["config", "diff", other])?;
+        assert_eq!(node.admin(&["config", "validate", other])?.code, validate, "{candidate}");
+        let said = node.admin(&["config", "diff", other])?;
         assert!(said.code == diff && said.out.contains(says), "{candidate}: {said:?}");
     }
     assert_eq!(state(&node).await?["generation"], 1, "nothing of this changed anything");
 
     let set = |extra: &[&str]| {
-        admin(&node, &[&["--config", path, "config", "set", "max_connections=50", "log.level=warn"], extra].concat())
+        node.admin(&[&["--config", path, "config", "set", "max_connections=50", "log.level=warn"], extra].concat())
     };
     let dry = set(&["--dry-run"])?;
     assert!(dry.code == 0 && dry.out.contains("-level = \"info\" # kept too\n+level = \"warn\" # kept too"), "{dry:?}");
@@ -211,7 +186,7 @@ async fn r57_the_commands_around_the_configuration() -> Result<()> {
     assert_eq!(after, text.replace("\"info\"", "\"warn\"") + "max_connections = 50\n");
     let again = set(&[])?;
     assert!(again.code == 0 && again.out.contains("no change"), "{again:?}");
-    let broken = admin(&node, &["--config", path, "config", "set", "log.level=loud"])?;
+    let broken = node.admin(&["--config", path, "config", "set", "log.level=loud"])?;
     assert!(broken.code == 3 && broken.err.contains("loud"), "{broken:?}");
     assert_eq!(fs::read_to_string(&file)?, after, "what could not be used was not written");
     assert!(node.terminate().await?.success());
@@ -224,20 +199,48 @@ async fn r78_the_log_level_changes_at_run_time_and_back() -> Result<()> {
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
     let debug_lines = || node.log().lines().filter(|line| line.contains("\"level\":\"DEBUG\"")).count();
     assert_eq!(debug_lines(), 0);
-    let said = admin(&node, &["log-level", "info,service_kit=debug,h2=debug", "--for", "1h", "--reason", "a look"])?;
+    let said = node.admin(&["log-level", "info,service_kit=debug,h2=debug", "--for", "1h", "--reason", "a look"])?;
     assert!(said.code == 0 && said.out.contains("was info"), "{said:?}");
-    let shown = json(&admin(&node, &["log-level", "--output", "json"])?)?;
+    let shown = node.admin(&["log-level", "--output", "json"])?.json(0)?;
     let level = &shown["instances"][0]["level"];
     assert!(level["ordered"] == true && level["until"].is_string(), "{shown}");
-    let begin = Instant::now();
-    while debug_lines() == 0 {
-        ensure!(begin.elapsed() < LOADED_LIMIT, "no debug line came:\n{}", node.log_end());
-        admin(&node, &["config", "show"])?;
-    }
-    let reset = admin(&node, &["log-level", "--reset"])?;
+    integration_tests::until("a debug line came", async || {
+        node.admin(&["config", "show"])?;
+        Ok(debug_lines() > 0)
+    })
+    .await?;
+    let reset = node.admin(&["log-level", "--reset"])?;
     assert!(reset.code == 0 && reset.out.contains(": info, was"), "{reset:?}");
-    let refused = admin(&node, &["log-level", "loud", "--output", "json"])?;
+    let refused = node.admin(&["log-level", "loud", "--output", "json"])?;
     assert!(refused.code == 5 && refused.out.contains("no level"), "{refused:?}");
+    assert!(node.terminate().await?.success());
+    Ok(())
+}
+
+/// R67: limits by key come and go while the node runs, and who is over one is told when to come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r51_r67_rate_limits_follow_the_configuration() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
+    let mut client = MarketDataServiceClient::new(node.channel());
+    let mut ask = async || client.list_instruments(ListInstrumentsRequest::default()).await;
+    let key = "security.limits.requests_per_second_per_key";
+    node.reload(&format!("{}[security]\nlimits.requests_per_second_per_key = 2\n", crate::PLAIN))?;
+    until(&node, "the limit is in force", |state| value(state, key)["value"] == 2).await?;
+    let mut refused = None;
+    integration_tests::until("somebody is over the limit", async || {
+        refused = ask().await.err();
+        Ok(refused.is_some())
+    })
+    .await?;
+    let error = ApiError::from_status(&refused.context("a refusal")?);
+    assert_eq!((error.code, error.code.grpc()), (ErrorCode::Overloaded, Code::ResourceExhausted), "{error}");
+    assert!(error.retry_after.is_some(), "{error:?}");
+    node.reload(crate::PLAIN)?;
+    until(&node, "the limit is gone", |state| value(state, key)["value"] == 0).await?;
+    for _ in 0..100 {
+        ask().await?;
+    }
     assert!(node.terminate().await?.success());
     Ok(())
 }
@@ -275,12 +278,12 @@ async fn traded(directory: &Path, zero_copy: bool, simd: bool) -> Result<(f64, V
         answers.push(report);
     }
     allocations.push(node.metric("process_allocations_total").await?.context("jemalloc counts")?);
-    let shown = admin(&node, &["config", "show", "performance"])?;
+    let shown = node.admin(&["config", "show", "performance"])?;
     assert!(shown.out.contains(&format!("performance.enable_zero_copy = {zero_copy}")), "{}", shown.out);
     let data = node.data();
     assert!(node.terminate().await?.success());
     // With the defaults: whatever wrote the journal, it is the same to read.
-    let verified = tool::run(&server_binary()?, &["verify", "--data-dir", data.to_str().unwrap()], Path::new("/"))?;
+    let verified = tool::hive(&["verify", "--data-dir", data.to_str().unwrap()], Path::new("/"))?;
     assert_eq!(verified.code, 0, "{verified:?}");
     Ok(((allocations[1] - allocations[0]) / ORDERS as f64, answers))
 }

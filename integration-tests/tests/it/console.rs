@@ -1,11 +1,14 @@
 //! The console in headless Chromium: the page as it stands after its first looks at a real node under load, in light and
-//! dark, wide and as narrow as a phone. Screenshots stay in `target/console` for whoever wants to see them.
+//! dark, wide and as narrow as a phone; and its dialogs, worked with the keyboard, to the effect of what they offer.
+//! Screenshots stay in `target/console` for whoever wants to see them.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use integration_tests::browser::Browser;
 use integration_tests::node::Node;
 use integration_tests::tool::{self, Said};
+use integration_tests::until;
 use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::pb::orders::v1::{OrderType, Side, SubmitOrderRequest};
 
@@ -95,6 +98,111 @@ async fn r57_the_console_shows_a_live_system() -> Result<()> {
         let bytes = std::fs::metadata(&picture).map(|file| file.len()).unwrap_or(0);
         assert!(bytes > 20_000, "{name} is an empty picture: {}", said.err);
     }
+    assert!(node.terminate().await?.success());
+    Ok(())
+}
+
+/// Opens the dialog of an act by the keyboard. It takes the reason first, and does nothing without one.
+fn order(page: &mut Browser, act: &str) -> Result<()> {
+    page.focus(&format!("[data-act=\"{act}\"]"))?;
+    page.enter()?;
+    let state =
+        page.value("[document.getElementById('confirm').open, document.activeElement.id, document.getElementById('confirm-go').disabled]")?;
+    assert_eq!(state, serde_json::json!([true, "confirm-reason", true]), "{act}");
+    Ok(())
+}
+
+/// What came of the last act, once it begins so.
+async fn outcome(page: &mut Browser, begin: &str, kind: &str) -> Result<String> {
+    page.until(&format!("outcome.textContent.startsWith({begin:?}) && outcome.classList.contains({kind:?})"))
+        .await
+        .with_context(|| format!("{:?}", page.value("outcome.outerHTML")))?;
+    Ok(page.value("outcome.textContent")?.as_str().unwrap_or_default().to_owned())
+}
+
+/// State of BTC-USD, and the prices in its book.
+async fn market(node: &Node) -> Result<(String, usize)> {
+    let told = node.get("/admin/instruments").await?;
+    let all = told["instruments"].as_array().context("instruments")?;
+    let state = all.iter().find(|one| one["symbol"] == "BTC-USD").context("BTC-USD")?["state"].clone();
+    let book = node.get("/admin/book?symbol=BTC-USD&depth=40").await?;
+    let levels = |side: &str| book[side].as_array().map_or(0, Vec::len);
+    Ok((state.as_str().context("a state")?.to_owned(), levels("bids") + levels("asks")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r47_r57_what_the_console_offers_is_asked_for_done_or_refused() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
+    quote(&node).await?;
+    let mut page = Browser::open(directory.path(), &format!("http://{}/", node.admin))?;
+    page.until("document.getElementById('symbol')?.options.length > 1").await?;
+    page.value("(symbol.value = 'BTC-USD', symbol.dispatchEvent(new Event('change')))")?;
+    page.until("document.getElementById('symbol-state').textContent === 'continuous'").await?;
+
+    // Whoever thinks again has done nothing; whoever shows no key is told to.
+    order(&mut page, "halt")?;
+    assert_eq!(page.value("document.getElementById('confirm-title').textContent")?, "Halt BTC-USD");
+    page.write("a slip")?;
+    page.escape()?;
+    assert_eq!(
+        page.value("[document.getElementById('confirm').open, outcome.textContent]")?,
+        serde_json::json!([false, ""])
+    );
+    order(&mut page, "halt")?;
+    page.write("a drill")?;
+    page.enter()?;
+    let told = outcome(&mut page, "Halt BTC-USD: ", "bad").await?;
+    assert!(told.contains("Use a key of an operator."), "{told}");
+    assert_eq!(market(&node).await?, ("continuous".to_owned(), 40));
+
+    // With one it is done, seen on the page, and on the record with its reason.
+    page.focus("#key-open")?;
+    page.enter()?;
+    page.focus("#key-value")?;
+    page.write(node.key()?.reveal())?;
+    page.enter()?;
+    page.until("!document.getElementById('key').open && sessionStorage.getItem('key') !== null").await?;
+    order(&mut page, "halt")?;
+    page.write("a drill")?;
+    page.enter()?;
+    let told = outcome(&mut page, "Halt BTC-USD: done.", "ok").await?;
+    assert!(told.contains("BTC-USD: continuous → halted, 40 resting orders"), "{told}");
+    assert_eq!(market(&node).await?.0, "halted");
+    page.until("document.getElementById('symbol-state').textContent === 'halted'").await?;
+    let halted = node.json(&["audit", "search", "--action", "trading.halt"])?;
+    let records = halted["records"].as_array().context("records")?;
+    assert!(records.len() == 1 && records[0]["reason"] == "a drill", "{halted}");
+    page.until("records.textContent.includes('trading.halt') && records.textContent.includes('a drill')").await?;
+
+    // What would be done is only said.
+    order(&mut page, "resume")?;
+    page.write("a look")?;
+    page.focus("#confirm-dry")?;
+    page.enter()?;
+    outcome(&mut page, "Resume BTC-USD: would be done.", "ok").await?;
+    assert_eq!(market(&node).await?.0, "halted");
+    // What the system refuses is told in its words.
+    order(&mut page, "force-election")?;
+    page.write("a drill")?;
+    page.enter()?;
+    let told = outcome(&mut page, "Move shard 0: ", "bad").await?;
+    assert!(told.contains("engine") && !told.contains("key"), "{told}");
+
+    // The red button wants its name.
+    order(&mut page, "kill")?;
+    page.write("a drill")?;
+    page.enter()?;
+    page.focus("#confirm-name")?;
+    page.write("al")?;
+    page.enter()?;
+    let still = "[document.getElementById('confirm').open, document.getElementById('confirm-go').disabled]";
+    assert_eq!(page.value(still)?, serde_json::json!([true, true]));
+    assert_eq!(market(&node).await?.1, 40);
+    page.write("l")?;
+    page.enter()?;
+    outcome(&mut page, "Kill switch: done.", "ok").await?;
+    until("the book is empty", async || Ok(market(&node).await?.1 == 0)).await?;
     assert!(node.terminate().await?.success());
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use integration_tests::node::{Node, server_binary};
+use integration_tests::node::Node;
 use integration_tests::record::{Answered, check_history, check_places, check_retries, work};
 use integration_tests::requests::Requests;
 use integration_tests::tool;
@@ -65,7 +65,7 @@ async fn nothing_acknowledged_is_lost_or_done_twice_over_fifty_kills() -> Result
 
     let data = directory.path().join("data");
     let verify = ["verify", "--output", "json", "--data-dir", data.to_str().expect("a readable path")];
-    let said = tool::run(&server_binary()?, &verify, directory.path())?;
+    let said = tool::hive(&verify, directory.path())?;
     assert_eq!(said.code, 0, "verify found a difference: {}{}", said.out, said.err);
     Ok(())
 }

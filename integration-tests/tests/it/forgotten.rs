@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::LOOK_AGAIN;
 use integration_tests::node::Node;
+use integration_tests::{LIMIT, LOOK_AGAIN};
 use journal_store::testing::PostgresServer;
 use tonic::Code;
 use wire::pb::orders::v1::order_service_client::OrderServiceClient;
@@ -14,8 +14,6 @@ use wire::pb::orders::v1::{
     get_order_request,
 };
 use wire::transport::Channel;
-
-use crate::pools::LIMIT;
 
 const ACCOUNT: u64 = 7;
 

@@ -1,10 +1,10 @@
 //! Two engines and eight shards, led by both: a client that talks to one engine only, and one that knows both.
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::LOOK_AGAIN;
 use integration_tests::cluster::{Cluster, Shape, symbols};
+use integration_tests::{LIMIT, LOOK_AGAIN};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use wire::client::{Cluster as Engines, OrderClient, RetryPolicy, Session, SessionOptions, Sessions};
 use wire::pb::marketdata::v1::market_data_service_client::MarketDataServiceClient;
 use wire::pb::marketdata::v1::{GetStateDigestRequest, ListInstrumentsRequest};
@@ -20,9 +20,6 @@ const SHARDS: u32 = 8;
 
 /// Orders of the session.
 const ORDERS: u64 = 400;
-
-/// Much longer than anything takes.
-const LIMIT: Duration = Duration::from_secs(60);
 
 fn order(number: u64, symbol: &str) -> SubmitOrderRequest {
     SubmitOrderRequest {

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use integration_tests::LOOK_AGAIN;
-use integration_tests::node::{Node, channel_with, server_binary};
+use integration_tests::node::{Node, channel_with};
 use integration_tests::raw::Raw;
-use integration_tests::{http, tool};
+use integration_tests::{http, until};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use service_kit::auth::new_entry;
-use service_kit::{Accounts, Role};
+use service_kit::{Accounts, Role, clock};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request};
@@ -32,6 +32,9 @@ use wire::transport::Channel;
 
 /// Keys are read again every second; a busy machine may take a while to come to it.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a key is good whose end is waited for: longer than it takes to open a stream with it.
+const SOON: Duration = Duration::from_secs(5);
 
 /// A node with a directory of keys, and the keys.
 struct Keyed {
@@ -394,40 +397,75 @@ async fn r36_keys_are_replaced_and_taken_away_by_commands() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let (keys, file) = make_keys()?;
     let keyed = start(directory.path(), &file, keys, "").await?;
-    let target = format!("http://{}", keyed.node.grpc);
-    let admin = |arguments: &[&str]| -> Result<tool::Said> {
-        let mut all = vec!["admin", "keys"];
-        all.extend(arguments);
-        all.extend(["--target", &target, "--output", "json"]);
-        tool::run(&server_binary()?, &all, directory.path())
-    };
-    let json = |said: &tool::Said| -> Result<serde_json::Value> {
-        serde_json::from_str(&said.out).with_context(|| format!("{}{}", said.out, said.err))
-    };
-    let listed = json(&admin(&["list"])?)?;
+    let admin = |arguments: &[&str]| keyed.node.admin(&[&["keys", "--output", "json"], arguments].concat());
+    let listed = admin(&["list"])?.json(0)?;
     let ids: Vec<_> = listed["instances"][0]["keys"].as_array().context("a list")?.iter().collect();
     assert_eq!(ids.len(), Role::ALL.len() + 1, "those of the file and the local one: {listed}");
 
     let read = "/hivemind.marketdata.v1.MarketDataService/ListInstruments";
     let may = async |key: &ApiKey| called(&channel_with(&keyed.elsewhere, Some(key)), read).await;
     let old = &keyed.keys["viewer"];
-    assert_eq!(json(&admin(&["rotate", "the-viewer", "--dry-run"])?)?["key"], serde_json::Value::Null);
+    assert_eq!(admin(&["rotate", "the-viewer", "--dry-run"])?.json(0)?["key"], serde_json::Value::Null);
     assert_eq!(may(old).await?, "yes", "a dry run changes nothing");
-    let rotated = json(&admin(&["rotate", "the-viewer", "--reason", "drill"])?)?;
+    let rotated = admin(&["rotate", "the-viewer", "--reason", "drill"])?.json(0)?;
     let new: ApiKey = rotated["key"].as_str().context("the new key")?.parse()?;
     assert_eq!((may(old).await?, may(&new).await?), ("who?", "yes"));
 
     let unconfirmed = admin(&["revoke", "the-viewer"])?;
     assert!(unconfirmed.code != 0 && may(&new).await? == "yes", "nobody was asked: {}", unconfirmed.err);
-    let revoked = json(&admin(&["revoke", "the-viewer", "--yes"])?)?;
+    let revoked = admin(&["revoke", "the-viewer", "--yes"])?.json(0)?;
     assert_eq!((&revoked["revoked"], &revoked["changed"]), (&1.into(), &true.into()), "{revoked}");
     assert_eq!(may(&new).await?, "who?");
-    assert_eq!(json(&admin(&["revoke", "the-viewer", "--yes"])?)?["changed"], false, "twice is once");
+    assert_eq!(admin(&["revoke", "the-viewer", "--yes"])?.json(0)?["changed"], false, "twice is once");
     assert_eq!(admin(&["rotate", "nobody"])?.code, 5, "refused");
 
     let log = keyed.node.log();
     assert!(log.contains("keys.rotate") && log.contains("keys.revoke") && log.contains("drill"), "{log}");
     assert!(!log.contains(&new.reveal()[12..]), "the log holds a key");
+    assert!(keyed.node.terminate().await?.success());
+    Ok(())
+}
+
+/// A key with a date is refused from then on, with nobody doing anything, and those who look are told why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r36_a_key_with_a_date_is_refused_afterwards() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (keys, file) = make_keys()?;
+    let keyed = start(directory.path(), &file, keys, "").await?;
+    let read = "/hivemind.marketdata.v1.MarketDataService/ListInstruments";
+    let listed = || -> Result<serde_json::Value> {
+        let listed = keyed.node.json(&["keys", "list"])?;
+        let all = listed["instances"][0]["keys"].as_array().context("a list")?;
+        Ok(all.iter().find(|key| key["id"] == "guest").cloned().unwrap_or_default())
+    };
+    let made = keyed.node.json(&["keys", "new", "guest", "--role", "viewer", "--expires", "1h"])?;
+    let key: ApiKey = made["key"].as_str().context("a key")?.parse()?;
+    let entry = made["entry"].as_str().context("an entry")?;
+    put_keys(directory.path(), 1, &[("keys.toml", file.clone()), ("guest.toml", entry.to_owned())])?;
+    let guest = channel_with(&keyed.elsewhere, Some(&key));
+    until("the guest comes in", async || Ok(called(&guest, read).await? == "yes")).await?;
+    let shown = listed()?;
+    assert_eq!((shown["expired"].as_bool(), shown["expires"].is_string()), (Some(false), true), "{shown}");
+    let past = keyed.node.admin(&["keys", "rotate", "guest", "--expires", "2020-01-01T00:00:00Z"])?;
+    assert!(past.code == 2 && past.err.contains("is over already"), "{past:?}");
+    let watch = StreamTradesRequest { symbol: "BTC-USD".to_owned() };
+
+    // The same key with another date, which comes while nobody touches anything.
+    let soon = clock::rfc3339(clock::now_us() + SOON.as_micros() as u64);
+    let written = entry.lines().filter(|line| !line.starts_with("expires"));
+    let sooner = written.chain([format!("expires = \"{soon}\"").as_str()]).collect::<Vec<_>>().join("\n");
+    put_keys(directory.path(), 2, &[("keys.toml", file), ("guest.toml", sooner)])?;
+    until("the date is read", async || Ok(listed()?["expires"].as_str() == Some(&soon))).await?;
+    let stream = MarketDataServiceClient::new(guest.clone()).stream_trades(watch).await;
+    until("the guest is refused", async || Ok(called(&guest, read).await? == "who?")).await?;
+    until("it is listed as expired", async || Ok(listed()?["expired"] == true)).await?;
+    // On a very slow machine the date came before the stream was opened: then it was refused.
+    if let Ok(stream) = stream {
+        let ended = tokio::time::timeout(PATIENCE, async { stream.into_inner().message().await }).await?;
+        assert_eq!(ended.unwrap_err().code(), Code::Unauthenticated);
+    }
+    let rotated = keyed.node.admin(&["keys", "rotate", "guest"])?;
+    assert!(rotated.code == 5 && rotated.err.contains("no key has the id"), "{rotated:?}");
     assert!(keyed.node.terminate().await?.success());
     Ok(())
 }

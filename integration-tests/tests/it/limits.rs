@@ -1,19 +1,16 @@
 //! Limits of the database's connections, changed while the node runs: rows 63, 64, and what the
 //! log says when they are reached, row 75.
 
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use integration_tests::LOOK_AGAIN;
-use rustix::process::Signal;
+use integration_tests::{LIMIT, until};
 use serde_json::Value;
 use tonic::Code;
 use wire::pb::history::v1::ListOrdersRequest;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 
-use crate::pools::{LIMIT, Running};
+use crate::pools::Running;
 
 /// Longest wait for an answer that should come at the connection timeout; a statement's own limit is longer.
 const TOO_LATE: Duration = Duration::from_secs(25);
@@ -28,19 +25,8 @@ fn configuration(url: &str, max_connections: u32, connection_timeout: &str) -> S
     )
 }
 
-/// Gives a running node another configuration.
-fn reload(running: &Running, directory: &Path, configuration: &str) -> Result<()> {
-    fs::write(directory.join("production.toml"), configuration)?;
-    running.node.signal(Signal::HUP)
-}
-
 async fn until_max(running: &Running, max: u64) -> Result<()> {
-    let begin = Instant::now();
-    while running.pool("history-read")?["max"].as_u64() != Some(max) {
-        ensure!(begin.elapsed() < LIMIT, "never {max}: {}", running.pool("history-read")?);
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
+    until(&format!("{max} is the ceiling"), async || Ok(running.pool("history-read")?["max"] == max)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,7 +36,7 @@ async fn r63_max_connections_is_a_ceiling_and_follows_the_configuration() -> Res
     assert_eq!(running.pool("history-read")?["max"], 11, "one is the projector's");
     running.crowd(8).await?;
 
-    reload(&running, directory.path(), &configuration(&running.url, 4, "30s"))?;
+    running.node.reload(&configuration(&running.url, 4, "30s"))?;
     until_max(&running, 3).await?;
     // More ask than there may be connections: all are answered, and the server never sees more.
     let (mut seen, begin) = (usize::MAX, Instant::now());
@@ -66,7 +52,7 @@ async fn r63_max_connections_is_a_ceiling_and_follows_the_configuration() -> Res
         assert!(seen <= 4, "{seen} sessions although 4 are allowed");
     }
 
-    reload(&running, directory.path(), &configuration(&running.url, 9, "30s"))?;
+    running.node.reload(&configuration(&running.url, 9, "30s"))?;
     until_max(&running, 8).await?;
     running.crowd(5).await?;
     assert!(running.node.terminate().await?.success());
@@ -91,7 +77,7 @@ async fn r64_a_server_that_hangs_is_given_up_at_the_connection_timeout() -> Resu
     running.server.freeze();
     let short = refused_after(&running).await?;
     // Nothing that was there is used up by it: the timeout is the same for the next one.
-    reload(&running, directory.path(), &configuration(&running.url, 10, "3s"))?;
+    running.node.reload(&configuration(&running.url, 10, "3s"))?;
     until_max(&running, 9).await?;
     let long = refused_after(&running).await?;
     println!("given up after {short:?} at 1s, {long:?} at 3s");
@@ -100,12 +86,7 @@ async fn r64_a_server_that_hangs_is_given_up_at_the_connection_timeout() -> Resu
     let pool = running.pool("history-read")?;
     assert!(pool["timeouts_total"].as_u64() >= Some(2), "{pool}");
     running.server.thaw();
-    let begin = Instant::now();
-    let mut client = HistoryServiceClient::new(running.node.channel());
-    while let Err(status) = client.list_orders(ListOrdersRequest::default()).await {
-        ensure!(begin.elapsed() < LIMIT, "the server goes on, but {status}");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+    running.node.history_ready().await?;
     assert!(running.node.terminate().await?.success());
     Ok(())
 }
@@ -134,11 +115,7 @@ async fn r75_slow_queries_timeouts_and_exhaustion_are_logged_without_values() ->
     };
     let lock = running.server.hold_a_transaction(&running.url, "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE");
     let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
-    let begin = Instant::now();
-    while running.server.sql(&running.url, held) == "0" {
-        ensure!(begin.elapsed() < LIMIT, "the table was never locked");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+    until("the table is locked", async || Ok(running.server.sql(&running.url, held) != "0")).await?;
     // The first waits for the lock until its time is up; the second for the connection that the first has.
     let (first, second) = tokio::join!(ask(), ask());
     assert!(first.is_err() && second.is_err(), "{first:?} {second:?}");

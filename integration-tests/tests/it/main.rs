@@ -22,6 +22,7 @@ mod memory_only;
 mod operations;
 mod operator;
 mod outages;
+mod pods;
 mod pools;
 mod replica;
 mod tls;

@@ -1,41 +1,26 @@
 //! Memory as operators see it: who uses it, who allocated it, and what happens near its limit.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
-use integration_tests::LOOK_AGAIN;
-use integration_tests::http;
-use integration_tests::node::{Node, server_binary};
+use integration_tests::node::Node;
 use integration_tests::record::send;
 use integration_tests::requests::Requests;
-use integration_tests::tool::{self, Said};
-use rustix::process::Signal;
+use integration_tests::tool::Said;
+use integration_tests::{LIMIT, LOOK_AGAIN, until};
 use serde_json::Value;
 use tonic::Code;
 use wire::pb::orders::v1::order_session_request::Command;
 
 use crate::PLAIN;
 
-/// How long a change of the configuration may take to show on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn memory(node: &Node, directory: &Path, arguments: &[&str]) -> Result<Said> {
-    let data = node.data();
-    let mut all = vec!["admin", "--data-dir", data.to_str().expect("a readable path"), "--output", "json"];
+fn memory(node: &Node, arguments: &[&str]) -> Result<Said> {
     // The first look reads the line tables of an unoptimised program.
-    all.extend_from_slice(&["--timeout", "60", "memory"]);
-    all.extend_from_slice(arguments);
-    tool::run(&server_binary()?, &all, directory)
-}
-
-fn json(said: &Said) -> Value {
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("stdout is not one JSON document ({e}):\n{}", said.out))
+    node.admin(&[&["--output", "json", "--timeout", "60", "memory"][..], arguments].concat())
 }
 
 async fn profile(node: &Node) -> Result<Value> {
-    Ok(serde_json::from_str(&http::get(&node.admin, "/admin/memory-profile").await?.body)?)
+    node.get("/admin/memory-profile").await
 }
 
 /// The process's own resident set, from outside.
@@ -43,12 +28,6 @@ fn resident(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident set");
     Ok(kib.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
-}
-
-/// Writes the configuration anew and has it read.
-fn reload(node: &Node, directory: &Path, text: &str) -> Result<()> {
-    std::fs::write(directory.join("production.toml"), text)?;
-    node.signal(Signal::HUP)
 }
 
 /// A new order, which needs memory.
@@ -68,35 +47,31 @@ async fn r44_r60_profiling_is_switched_while_the_node_trades_and_names_functions
         assert!(before["components"][part].is_u64(), "{part} accounts for itself: {before}");
     }
 
-    let on = json(&memory(&node, directory.path(), &["start", "--reason", "a test"])?);
+    let on = memory(&node, &["start", "--reason", "a test"])?.json(0)?;
     assert_eq!((&on["instances"][0]["changed"], &on["instances"][0]["enabled"]), (&true.into(), &true.into()));
-    let again = json(&memory(&node, directory.path(), &["start"])?);
+    let again = memory(&node, &["start"])?.json(0)?;
     assert_eq!(again["instances"][0]["changed"], false);
     let mut requests = Requests::new(44, 7, "profiled");
     for command in requests.by_ref().take(2_000) {
         send(node.channel(), command).await?;
     }
-    let shown = json(&memory(&node, directory.path(), &["profile"])?);
+    let shown = memory(&node, &["profile"])?.json(0)?;
     let sites = shown["instances"][0]["memory"]["top_sites"].as_array().unwrap().clone();
     let named = sites.iter().filter(|site| site["location"].as_str().is_some_and(|place| place.contains(".rs:")));
     assert!(named.count() > 0, "functions of this program with their places: {shown:#}");
 
     let heap = directory.path().join("heap.pb.gz");
-    let dumped = json(&memory(&node, directory.path(), &["dump", "--file", heap.to_str().unwrap()])?);
+    let dumped = memory(&node, &["dump", "--file", heap.to_str().unwrap()])?.json(0)?;
     assert!(dumped["bytes"].as_u64() > Some(100) && std::fs::read(&heap)?.starts_with(&[0x1f, 0x8b]), "{dumped}");
-    let dry = json(&memory(&node, directory.path(), &["stop", "--dry-run"])?);
+    let dry = memory(&node, &["stop", "--dry-run"])?.json(0)?;
     assert_eq!((&dry["dry_run"], &dry["instances"][0]["enabled"]), (&true.into(), &true.into()));
-    let off = json(&memory(&node, directory.path(), &["stop"])?);
+    let off = memory(&node, &["stop"])?.json(0)?;
     assert_eq!((&off["instances"][0]["changed"], &off["instances"][0]["enabled"]), (&true.into(), &false.into()));
-    let refused = memory(&node, directory.path(), &["dump"])?;
+    let refused = memory(&node, &["dump"])?;
     assert_eq!(refused.code, 5, "nothing to dump: {}{}", refused.out, refused.err);
 
-    reload(&node, directory.path(), &format!("{PLAIN}[memory]\nenable_memory_profiling = true\n"))?;
-    let begin = Instant::now();
-    while profile(&node).await?["profiling_enabled"] == false {
-        assert!(begin.elapsed() < PATIENCE, "the key is not hot");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+    node.reload(&format!("{PLAIN}[memory]\nenable_memory_profiling = true\n"))?;
+    until("the key is hot", async || Ok(profile(&node).await?["profiling_enabled"] == true)).await?;
     assert!(node.terminate().await?.success());
     Ok(())
 }
@@ -108,25 +83,25 @@ async fn r78_new_orders_are_refused_before_the_limit_of_memory_and_taken_again_b
     let mut requests = Requests::new(78, 7, "pressed");
     send(node.channel(), submit(&mut requests)).await?;
     // Far below what the process uses already.
-    reload(&node, directory.path(), &format!("{PLAIN}[memory]\nlimit = \"1MiB\"\n"))?;
+    node.reload(&format!("{PLAIN}[memory]\nlimit = \"1MiB\"\n"))?;
     let begin = Instant::now();
     let refused = loop {
         match send(node.channel(), submit(&mut requests)).await {
             Err(refused) => break refused,
-            Ok(_) => assert!(begin.elapsed() < PATIENCE, "no order was refused"),
+            Ok(_) => assert!(begin.elapsed() < LIMIT, "no order was refused"),
         }
     };
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     assert!(refused.message().contains("memory"), "{refused}");
     let shown = profile(&node).await?;
     assert_eq!((shown["shedding"].as_bool(), shown["limit"].as_u64()), (Some(true), Some(1 << 20)));
-    let health: Value = serde_json::from_str(&http::get(&node.admin, "/health").await?.body)?;
+    let health = node.get("/health").await?;
     assert_eq!(health["components"]["memory"]["status"], "degraded", "{health:#}");
 
-    reload(&node, directory.path(), PLAIN)?;
+    node.reload(PLAIN)?;
     let begin = Instant::now();
     while let Err(refused) = send(node.channel(), submit(&mut requests)).await {
-        assert!(refused.code() == Code::ResourceExhausted && begin.elapsed() < PATIENCE, "{refused}");
+        assert!(refused.code() == Code::ResourceExhausted && begin.elapsed() < LIMIT, "{refused}");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     let log = node.log();

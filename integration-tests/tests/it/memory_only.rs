@@ -1,15 +1,9 @@
 //! Memory-only mode of a running node: it trades while the database is away, says that its answers are volatile, and
 //! brings everything there once it is back, after a crash too. Row 66.
 
-use std::fs;
-use std::path::Path;
-
 use anyhow::Result;
-use integration_tests::http;
 use integration_tests::record::{Answered, check_history, check_places, check_retries, settle};
 use integration_tests::requests::Requests;
-use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::pools::Running;
 
@@ -33,11 +27,6 @@ async fn trade(running: &Running, requests: &mut Requests) -> Result<Vec<Answere
     Ok(answered)
 }
 
-fn switch(running: &Running, directory: &Path, memory_only: bool) -> Result<()> {
-    fs::write(directory.join("production.toml"), configuration(&running.url, memory_only))?;
-    running.node.signal(Signal::HUP)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r66_trading_goes_on_without_the_database_and_nothing_is_lost_in_a_crash() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -48,13 +37,13 @@ async fn r66_trading_goes_on_without_the_database_and_nothing_is_lost_in_a_crash
 
     // The database goes first, then an operator switches the mode on: what waits is answered.
     tokio::task::block_in_place(|| running.server.kill());
-    switch(&running, directory.path(), true)?;
+    running.node.reload(&configuration(&running.url, true))?;
     running.node.until_metric("memory_only_mode", 1.0).await?;
     let without = trade(&running, &mut requests).await?;
     assert!(without.iter().all(|one| one.report.volatile), "the database is away: {:?}", without.last());
     answered.extend(without);
     running.node.until_metric("journal_volatile{shard=\"0\"}", 1.0).await?;
-    let health: Value = serde_json::from_str(&http::get(&running.node.admin, "/health").await?.body)?;
+    let health = running.node.get("/health").await?;
     assert_eq!(health["status"], "degraded", "{health}");
     assert!(health.to_string().contains("memory-only mode"), "{health}");
 
@@ -75,7 +64,7 @@ async fn r66_trading_goes_on_without_the_database_and_nothing_is_lost_in_a_crash
     assert!(answered.last().is_some_and(|one| one.report.volatile));
     tokio::task::block_in_place(|| running.server.launch());
     running.node.until_metric("journal_volatile{shard=\"0\"}", 0.0).await?;
-    switch(&running, directory.path(), false)?;
+    running.node.reload(&configuration(&running.url, false))?;
     running.node.until_metric("memory_only_mode", 0.0).await?;
     answered.extend(trade(&running, &mut requests).await?);
     assert!(answered.last().is_some_and(|one| !one.report.volatile));

@@ -2,13 +2,12 @@
 //! the audit log in PostgreSQL.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::LOOK_AGAIN;
 use integration_tests::node::Node;
 use integration_tests::record::{settle, wait_projected};
 use integration_tests::requests::Requests;
+use integration_tests::{LIMIT, LOOK_AGAIN, until};
 use journal_store::testing::PostgresServer;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,10 +16,7 @@ use tokio::sync::mpsc;
 use wire::pb::history::v1::ListOrdersRequest;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 
-use super::audit::{actions, admin, json};
-
-/// How long anything may take to be so, on a busy machine too.
-const LIMIT: Duration = Duration::from_secs(60);
+use super::audit::actions;
 
 /// What a receiver got: path, idempotency key, body.
 type Got = (String, String, String);
@@ -80,30 +76,92 @@ async fn r87_r88_receivers_get_the_bodies_of_the_runbook_in_order_and_once() -> 
         crate::PLAIN
     );
     let node = Node::start(directory.path(), "all", &configuration).await?;
-    admin(&node, &["notify", "security", "--reason", "a drill", "--actor", "ann"], 0)?;
+    node.admin(&["notify", "security", "--reason", "a drill", "--actor", "ann"])?.with(0)?;
     let security = r#"{"incident":"security_breach","severity":"P1","system":"hive-mind-rust"}"#;
     let first = got(&mut told).await?;
     assert_eq!((first.0.as_str(), first.2.as_str()), ("/security?token=canary", security));
     // It was refused: the same again, under the same key.
     assert_eq!(got(&mut told).await?, first);
     // Once more within the time is no news.
-    let again = admin(&node, &["notify", "security"], 0)?;
+    let again = node.admin(&["notify", "security"])?.with(0)?;
     assert!(again.out.contains("no change"), "{}", again.out);
-    admin(&node, &["notify", "resolved", "--dry-run"], 0)?;
-    admin(&node, &["notify", "resolved"], 0)?;
+    node.admin(&["notify", "resolved", "--dry-run"])?.with(0)?;
+    node.admin(&["notify", "resolved"])?.with(0)?;
     let (status, message) = (got(&mut told).await?, got(&mut told).await?);
     let page = r#"{"status":"operational","message":"System restored"}"#;
     assert_eq!((status.0.as_str(), status.2.as_str()), ("/status", page));
     let text = r#"{"message":"Hive Mind incident resolved"}"#;
     assert_eq!((message.0.as_str(), message.2.as_str()), ("/notify", text));
     assert!(told.try_recv().is_err(), "each once");
-    let listed = json(&node, &["notify", "list"])?;
+    let listed = node.json(&["notify", "list"])?;
     assert_eq!(listed["notifications"].as_array().map(Vec::len), Some(3), "{listed}");
-    let sent = json(&node, &["audit", "search", "--action", "notification.send"])?;
+    let sent = node.json(&["audit", "search", "--action", "notification.send"])?;
     assert_eq!(actions(&sent).len(), 3, "a duplicate and a dry run are no acts: {sent}");
     assert_eq!(sent["records"][2]["actor"], "ann", "{sent}");
     // The addresses are secrets.
     assert!(!format!("{}{listed}{sent}", node.log()).contains("canary"));
+    Ok(())
+}
+
+/// A node with this below `[audit]` and `[notifications]`, and waits until it is in force.
+async fn configured(node: &Node, audit: &str, notifications: &str) -> Result<()> {
+    let before = node.get("/admin/config").await?["instances"][0]["config"]["generation"].clone();
+    node.reload(&format!("{}[audit]\n{audit}\n[notifications]\n{notifications}\n", crate::PLAIN))?;
+    until("the configuration is loaded", async || {
+        let config = node.get("/admin/config").await?["instances"][0]["config"].take();
+        ensure!(config["last_error"].is_null() && config["needs_restart"] == Value::Array(vec![]), "{config}");
+        Ok(config["generation"] != before)
+    })
+    .await
+}
+
+/// What is recorded and who is told follows the file of a running node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r61_r62_r67_r87_audit_and_webhooks_follow_the_configuration() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
+    let acts = |action: &str, result: &str| -> Result<usize> {
+        Ok(actions(&node.json(&["audit", "search", "--action", action, "--result", result])?).len())
+    };
+    // There is nobody else who could lead.
+    let refused = || -> Result<usize> {
+        node.admin(&["consensus", "force-election", "--shard", "0"])?.with(5)?;
+        acts("consensus.force_election", "refused")
+    };
+    assert_eq!(refused()?, 0);
+    configured(&node, "audit_level = \"verbose\"", "").await?;
+    until("refusals are recorded", async || Ok(refused()? > 0)).await?;
+    configured(&node, "enable_audit_logging = false", "").await?;
+    until("the log says that it ends", async || Ok(acts("audit.configured", "ok")? == 2)).await?;
+    node.json(&["consensus", "pause"])?;
+    configured(&node, "enable_audit_logging = true", "").await?;
+    until("the log goes on", async || Ok(acts("audit.configured", "ok")? == 3)).await?;
+    node.json(&["consensus", "resume"])?;
+    let found = node.json(&["audit", "search", "--action", "consensus."])?;
+    assert_eq!(actions(&found).first(), Some(&"consensus.resume"), "{found}");
+    assert!(!actions(&found).contains(&"consensus.pause"), "the log was off: {found}");
+    let switched = node.json(&["audit", "search", "--action", "audit.configured"])?;
+    let words: Vec<_> = switched["records"].as_array().context("records")?.iter().map(|one| &one["after"]).collect();
+    assert_eq!(words, ["standard", "off", "verbose"], "{switched}");
+    let checked = node.json(&["audit", "verify"])?;
+    assert_eq!(checked["intact"], true, "{checked}");
+
+    // Nobody is told, then one receiver, then another one, then nobody.
+    node.admin(&["notify", "message", "before"])?.with(5)?;
+    let (one, mut told_one) = receiver(0).await?;
+    configured(&node, "", &format!("notification_webhook = \"{one}/a\"")).await?;
+    node.admin(&["notify", "message", "first"])?.with(0)?;
+    let (path, _, body) = got(&mut told_one).await?;
+    assert_eq!((path.as_str(), body.as_str()), ("/a", r#"{"message":"first"}"#));
+    let (other, mut told_other) = receiver(0).await?;
+    configured(&node, "", &format!("notification_webhook = \"{other}/b\"")).await?;
+    node.admin(&["notify", "message", "second"])?.with(0)?;
+    let (path, _, body) = got(&mut told_other).await?;
+    assert_eq!((path.as_str(), body.as_str()), ("/b", r#"{"message":"second"}"#));
+    assert!(told_one.try_recv().is_err(), "the former one is told no more");
+    configured(&node, "", "").await?;
+    node.admin(&["notify", "message", "third"])?.with(5)?;
+    assert!(node.terminate().await?.success());
     Ok(())
 }
 
@@ -115,10 +173,10 @@ async fn r87_a_notification_outlives_the_process_that_took_it() -> Result<()> {
     drop(gone);
     let configuration = |url: &str| format!("{}[notifications]\nsecurity_webhook = \"{url}/security\"\n", crate::PLAIN);
     let node = Node::start(directory.path(), "all", &configuration(&format!("http://{nobody}"))).await?;
-    admin(&node, &["notify", "security", "--severity", "P2"], 0)?;
+    node.admin(&["notify", "security", "--severity", "P2"])?.with(0)?;
     // Nobody is configured for these, and a severity is one of four.
-    admin(&node, &["notify", "message", "hello"], 5)?;
-    admin(&node, &["notify", "security", "--severity", "P9"], 5)?;
+    node.admin(&["notify", "message", "hello"])?.with(5)?;
+    node.admin(&["notify", "security", "--severity", "P9"])?.with(5)?;
     let (address, mut told) = receiver(0).await?;
     let node = node.kill_and_start("all", &configuration(&address)).await?;
     let (path, _, body) = got(&mut told).await?;
@@ -153,14 +211,14 @@ async fn r92_a_report_tells_the_timeline_and_what_is_missing() -> Result<()> {
     }
     let failed = |found: &Value| actions(found).contains(&"health.changed");
     wait_for(&node, &["audit", "search", "--action", "health.changed"], failed).await?;
-    admin(&node, &["consensus", "pause", "--actor", "ann", "--reason", "while the database is away"], 0)?;
+    node.admin(&["consensus", "pause", "--actor", "ann", "--reason", "while the database is away"])?.with(0)?;
     tokio::task::block_in_place(|| server.launch());
     let well = |found: &Value| {
         let records = found["records"].as_array().map(Vec::as_slice).unwrap_or_default();
         records.first().is_some_and(|record| record["after"]["condition"] == "ok")
     };
     wait_for(&node, &["audit", "search", "--action", "health.changed"], well).await?;
-    let report = json(&node, &["incident", "report", "--from", "10m"])?;
+    let report = node.json(&["incident", "report", "--from", "10m"])?;
     for stamp in ["started", "responded", "resolved", "impact_s"] {
         assert!(!report[stamp].is_null(), "{stamp} is missing in {report}");
     }
@@ -173,7 +231,7 @@ async fn r92_a_report_tells_the_timeline_and_what_is_missing() -> Result<()> {
         assert!(events.contains(word), "{word} is not in {events}");
     }
     assert!(report["orders"]["submitted"].as_u64().is_some_and(|orders| orders > 0), "{report}");
-    let text = admin(&node, &["incident", "report", "--from", "10m"], 0)?.out;
+    let text = node.admin(&["incident", "report", "--from", "10m"])?.with(0)?.out;
     for word in ["# Incident report", "## Timeline", "| Detection | **missing** |", "## Impact", "## Missing"] {
         assert!(text.contains(word), "{word} is not in {text}");
     }
@@ -182,15 +240,7 @@ async fn r92_a_report_tells_the_timeline_and_what_is_missing() -> Result<()> {
 
 /// Asks until the answer is as wanted.
 async fn wait_for(node: &Node, arguments: &[&str], good: impl Fn(&Value) -> bool) -> Result<()> {
-    let begun = std::time::Instant::now();
-    loop {
-        let found = json(node, arguments)?;
-        if good(&found) {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < LIMIT, "never as wanted: {found}");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+    until(&format!("{arguments:?} is as wanted"), async || Ok(good(&node.json(arguments)?))).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,7 +257,7 @@ async fn r61_the_copy_in_postgres_is_exact_and_catches_up() -> Result<()> {
     copied(&server, &url, &node).await?;
     tokio::task::block_in_place(|| server.kill());
     // What is done while the database is away is in the file at once, and in the copy when it is back.
-    admin(&node, &["consensus", "restart", "--actor", "ann", "--request-id", "while-away"], 0)?;
+    node.admin(&["consensus", "restart", "--actor", "ann", "--request-id", "while-away"])?.with(0)?;
     let node = node.kill_and_start("all", &configuration).await?;
     tokio::task::block_in_place(|| server.launch());
     let mut requests = Requests::new(7, 1, "copy");
@@ -281,6 +331,7 @@ async fn r76_r78_each_cause_is_a_json_line_and_no_flood() -> Result<()> {
     let mut requests = Requests::new(7, 1, "families");
     let first = settle(requests.next().context("endless")?, || node.channel()).await?;
     wait_projected(&node.channel(), first.report.place.as_ref().map_or(1, |place| place.seq)).await?;
+    let before = node.log().lines().count();
     tokio::task::block_in_place(|| server.kill());
     settle(requests.next().context("endless")?, || node.channel()).await?;
     let mut history = HistoryServiceClient::new(node.channel());
@@ -299,8 +350,15 @@ async fn r76_r78_each_cause_is_a_json_line_and_no_flood() -> Result<()> {
     for line in node.log().lines() {
         log.push(serde_json::from_str::<Value>(line).with_context(|| format!("not JSON: {line}"))?);
     }
-    // Whoever greps for the database finds out that it is away.
-    assert!(!family(&log, &["database", "sql", "query"]).is_empty());
+    // Whoever greps for the database finds out that it is away: what went wrong since says so.
+    let ours = |line: &&Value| !line["target"].as_str().is_some_and(|target| target.starts_with("deadpool"));
+    let wrong: Vec<&Value> = log[before..].iter().filter(|line| line["level"] != "INFO").filter(ours).collect();
+    let named = |line: &&&Value| !family(std::slice::from_ref(**line), &["database", "sql", "query"]).is_empty();
+    assert!(
+        wrong.iter().any(|line| line["message"].as_str().is_some_and(|text| text.contains("database"))),
+        "{wrong:?}"
+    );
+    assert_eq!(wrong.iter().find(|line| !named(line)), None, "a line about the outage that no grep for it finds");
     // Retries are paced: the fourth comes after seven seconds.
     let retries = family(&log, &["trying again"]).len();
     assert!(retries <= 6, "{retries} lines about one outage");

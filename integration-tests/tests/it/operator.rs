@@ -1,27 +1,11 @@
 //! What an operator sees of a running node and does to it, by command line, HTTP and console.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
-use integration_tests::LOOK_AGAIN;
-use integration_tests::http;
-use integration_tests::node::{Node, server_binary};
-use integration_tests::tool::{self, Said};
+use integration_tests::node::Node;
+use integration_tests::{http, tool, until};
 use serde_json::{Value, json};
 use wire::pb::orders::v1::order_service_client::OrderServiceClient;
 use wire::pb::orders::v1::{OrderStatus, OrderType, RejectReason, Side, SubmitOrderRequest, SubmitOrderResponse};
-
-/// `admin` on the node, found by its data directory.
-fn admin(node: &Node, directory: &Path, arguments: &[&str]) -> Result<Said> {
-    let data = node.data();
-    let mut all = vec!["admin", "--data-dir", data.to_str().context("a path")?, "--output", "json"];
-    all.extend_from_slice(arguments);
-    tool::run(&server_binary()?, &all, directory)
-}
-
-fn document(said: &Said) -> Result<Value> {
-    serde_json::from_str(&said.out).with_context(|| format!("not one document: {}{}", said.out, said.err))
-}
 
 async fn buy(node: &Node, id: &str, price: i64) -> Result<SubmitOrderResponse> {
     let request = SubmitOrderRequest {
@@ -39,10 +23,10 @@ async fn buy(node: &Node, id: &str, price: i64) -> Result<SubmitOrderResponse> {
 
 /// The state of BTC-USD and the orders in its book, over HTTP.
 async fn market(node: &Node) -> Result<(String, u64)> {
-    let instruments: Value = serde_json::from_str(&http::get(&node.admin, "/admin/instruments").await?.body)?;
+    let instruments = node.get("/admin/instruments").await?;
     let all = instruments["instruments"].as_array().context("a list")?;
     let state = all.iter().find(|one| one["symbol"] == "BTC-USD").context("BTC-USD")?["state"].clone();
-    let book: Value = serde_json::from_str(&http::get(&node.admin, "/admin/book?symbol=BTC-USD").await?.body)?;
+    let book = node.get("/admin/book?symbol=BTC-USD").await?;
     let orders = book["bids"].as_array().context("bids")?.iter().filter_map(|level| level["orders"].as_u64()).sum();
     Ok((state.as_str().context("a word")?.to_owned(), orders))
 }
@@ -53,13 +37,13 @@ async fn market(node: &Node) -> Result<(String, u64)> {
 async fn r57_trading_is_halted_resumed_and_killed() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
-    let order = |arguments: &[&str]| admin(&node, directory.path(), arguments);
+    let order = |arguments: &[&str]| node.admin(&[arguments, &["--output", "json"]].concat());
     for (id, price) in [("a", 5_000_000), ("b", 5_000_100)] {
         buy(&node, id, price).await?;
     }
     assert_eq!(market(&node).await?, ("continuous".to_owned(), 2));
 
-    let change = document(&order(&["halt", "BTC-USD", "--reason", "drill"])?)?["changes"][0].clone();
+    let change = node.json(&["halt", "BTC-USD", "--reason", "drill"])?["changes"][0].clone();
     assert_eq!((&change["before"], &change["after"]), (&json!("continuous"), &json!("halted")), "{change}");
     assert_eq!(market(&node).await?, ("halted".to_owned(), 2), "orders stay");
     let refused = buy(&node, "c", 5_000_000).await?.report.context("a report")?;
@@ -67,7 +51,7 @@ async fn r57_trading_is_halted_resumed_and_killed() -> Result<()> {
         (refused.status(), refused.reject_reason()),
         (OrderStatus::Rejected, RejectReason::InstrumentNotTrading)
     );
-    let again = document(&order(&["halt", "BTC-USD"])?)?["changes"][0].clone();
+    let again = node.json(&["halt", "BTC-USD"])?["changes"][0].clone();
     assert!(again["note"].as_str().is_some_and(|note| note.starts_with("no change")), "{again}");
     assert_eq!(order(&["resume", "BTC-USD"])?.code, 0);
 
@@ -80,12 +64,11 @@ async fn r57_trading_is_halted_resumed_and_killed() -> Result<()> {
         (&["halt", "NOPE"], 5),
     ] {
         let said = order(arguments)?;
-        assert_eq!(said.code, code, "{arguments:?}: {}{}", said.out, said.err);
-        assert_eq!(document(&said)?["error"].is_object(), code != 0, "{arguments:?}: {}", said.out);
+        assert_eq!(said.json(code)?["error"].is_object(), code != 0, "{arguments:?}: {}", said.out);
     }
     assert_eq!(market(&node).await?, ("continuous".to_owned(), 2), "nothing of that was done");
 
-    let killed = document(&order(&["kill-switch", "BTC-USD", "--confirm=BTC-USD", "--reason", "runaway"])?)?;
+    let killed = node.json(&["kill-switch", "BTC-USD", "--confirm=BTC-USD", "--reason", "runaway"])?;
     assert_eq!(killed["changes"][0]["resting_orders"], 2, "{killed}");
     assert_eq!(market(&node).await?, ("halted".to_owned(), 0));
     let resumed =
@@ -103,38 +86,30 @@ async fn r57_trading_is_halted_resumed_and_killed() -> Result<()> {
 async fn r57_status_doctor_healthcheck_top_and_bundle() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
-    let ask = |arguments: &[&str]| admin(&node, directory.path(), arguments);
+    let ask = |arguments: &[&str]| node.admin(&[arguments, &["--output", "json"]].concat());
     buy(&node, "a", 5_000_000).await?;
 
     // A node takes orders before its history is open.
-    for _ in 0..600 {
-        if ask(&["healthcheck", "--strict"])?.code == 0 {
-            break;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    assert_eq!(ask(&["healthcheck", "--strict"])?.code, 0, "it is never well");
-    let well = ask(&["doctor"])?;
-    assert_eq!((well.code, &document(&well)?["failed"]), (0, &json!(0)), "{}", well.out);
-    let status = document(&ask(&["status"])?)?;
+    until("it is well", async || Ok(ask(&["healthcheck", "--strict"])?.code == 0)).await?;
+    let well = node.json(&["doctor"])?;
+    assert_eq!(well["failed"], 0, "{well}");
+    let status = node.json(&["status"])?;
     assert_eq!(status["status"], "ok", "{status}");
     assert_eq!(status["shards"][0]["leader"], "hive-mind-0", "{status}");
     assert!(status["latency_us"]["requests"].as_u64() >= Some(1), "{status}");
-    let frame = document(&ask(&["top", "--frames", "1"])?)?;
+    let frame = node.json(&["top", "--frames", "1"])?;
     assert!(frame["seconds"].as_f64() > Some(0.5) && frame["instances"][0]["leads"] == json!([0]), "{frame}");
     assert_eq!(ask(&["healthcheck"])?.code, 0);
     assert_eq!(ask(&["healthcheck", "--component", "history", "--strict"])?.code, 0);
     assert_eq!(ask(&["healthcheck", "--component", "nonsense"])?.code, 4);
 
     assert_eq!(ask(&["consensus", "pause", "--reason", "drill"])?.code, 0);
-    let paused = ask(&["doctor", "--strict"])?;
-    assert_eq!(paused.code, 4, "{}", paused.out);
-    let found = document(&paused)?;
+    let found = ask(&["doctor", "--strict"])?.json(4)?;
     let check = found["checks"].as_array().context("checks")?.iter().find(|check| check["name"] == "elections");
     assert!(check.is_some_and(|check| check["hint"].as_str().is_some_and(|hint| hint.contains("resume"))), "{found}");
     assert_eq!(ask(&["consensus", "resume"])?.code, 0);
 
-    let bundle = document(&ask(&["support-bundle", "--directory", "bundle"])?)?;
+    let bundle = node.json(&["support-bundle", "--directory", "bundle"])?;
     let files = bundle["files"].as_array().context("files")?;
     for wanted in ["status.json", "examination.json", "leadership.json", "activity.json", "metrics-hive-mind-0.txt"] {
         let file = files.iter().find(|file| file["name"] == wanted).with_context(|| format!("no {wanted}"))?;
@@ -146,11 +121,11 @@ async fn r57_status_doctor_healthcheck_top_and_bundle() -> Result<()> {
         let text = std::fs::read_to_string(file?.path())?;
         assert!(!text.contains(secret.trim()), "no secret leaves the node");
     }
-    let completion = tool::run(&server_binary()?, &["admin", "completion", "bash"], directory.path())?;
+    let completion = tool::hive(&["admin", "completion", "bash"], directory.path())?;
     assert!(completion.code == 0 && completion.out.contains("kill-switch"), "{}", completion.err);
 
     assert!(node.terminate().await?.success());
-    let gone = tool::run(&server_binary()?, &["admin", "--target", "http://127.0.0.1:1", "doctor"], directory.path())?;
+    let gone = tool::hive(&["admin", "--target", "http://127.0.0.1:1", "doctor"], directory.path())?;
     assert_eq!(gone.code, 6, "{}{}", gone.out, gone.err);
     assert!(gone.out.contains("connection") && gone.out.contains("->"), "{}", gone.out);
     Ok(())
@@ -180,7 +155,7 @@ async fn r47_r48_acts_are_posts_and_wrong_ones_are_told_why() -> Result<()> {
         let told: Value = serde_json::from_str(&answer.body)?;
         assert_eq!(told["field"].as_str().unwrap_or_default(), field, "{path} {body}: {told}");
     }
-    let consensus: Value = serde_json::from_str(&http::get(&node.admin, "/health/consensus").await?.body)?;
+    let consensus = node.get("/health/consensus").await?;
     assert_eq!(consensus["policy"]["paused"], false, "a dry run pauses nothing");
     for path in ["/", "/console/style.css", "/console/console.js", "/console/charts.js"] {
         assert_eq!(http::get(&node.admin, path).await?.status, 200, "{path}");

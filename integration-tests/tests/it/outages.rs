@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use integration_tests::etcd::Etcd;
-use integration_tests::node::{Node, server_binary};
+use integration_tests::node::Node;
 use integration_tests::record::{Answered, check_history, check_places, check_retries, settle, work};
 use integration_tests::requests::Requests;
 use integration_tests::tool;
@@ -101,7 +101,7 @@ async fn outages(journal: &str) -> Result<()> {
     }
     let file = directory.path().join("gateway/production.toml");
     let verify = ["verify", "--data-dir", data.to_str().unwrap(), "--config", file.to_str().unwrap()];
-    let said = tool::run(&server_binary()?, &verify, directory.path())?;
+    let said = tool::hive(&verify, directory.path())?;
     assert_eq!(said.code, 0, "verify found a difference: {}{}", said.out, said.err);
     Ok(())
 }

@@ -2,23 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use integration_tests::LOOK_AGAIN;
-use integration_tests::node::{Node, server_binary};
+use integration_tests::node::Node;
 use integration_tests::record::{check_history, check_places, work};
 use integration_tests::requests::Requests;
-use integration_tests::tool::{self, Said};
+use integration_tests::tool::Said;
+use integration_tests::{LIMIT, LOOK_AGAIN, until};
 use journal_store::testing::PostgresServer;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::pb::history::v1::ListOrdersRequest;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
-
-/// How long anything may take to be so, on a busy machine too.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Questions asked at one time to have connections opened.
 const CROWD: usize = 30;
@@ -54,20 +51,14 @@ impl Running {
         Ok(Self { node, server, url })
     }
 
+    /// What `admin database` says to this.
     pub(crate) fn database(&self, arguments: &[&str]) -> Result<Said> {
-        let mut all = vec!["admin", "database"];
-        all.extend(arguments);
-        let data = self.node.data();
-        all.extend(["--data-dir", data.to_str().expect("a readable path")]);
-        tokio::task::block_in_place(|| tool::run(&server_binary()?, &all, Path::new("/")))
+        self.node.admin(&[&["database"][..], arguments].concat())
     }
 
+    /// The same as a document.
     pub(crate) fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let mut all = arguments.to_vec();
-        all.extend(["--output", "json"]);
-        let said = self.database(&all)?;
-        ensure!(said.code == 0, "{all:?} ended with {}: {}{}", said.code, said.out, said.err);
-        Ok(serde_json::from_str(&said.out)?)
+        self.node.json(&[&["database"][..], arguments].concat())
     }
 
     /// Process ids of our sessions on the server.
@@ -109,17 +100,11 @@ async fn r43_pools_are_as_the_server_sees_them() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let running = Running::start(directory.path()).await?;
     running.crowd(3).await?;
-    let begin = Instant::now();
-    loop {
-        let answer = integration_tests::http::get(&running.node.admin, "/admin/database/pool-status").await?;
-        let view: Value = serde_json::from_str(&answer.body)?;
-        let seen = running.sessions().len() as u64;
-        if view["total"]["size"].as_u64() == Some(seen) {
-            return Ok(());
-        }
-        ensure!(begin.elapsed() < LIMIT, "{seen} sessions on the server, but {view}");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+    until("the total is the number of sessions on the server", async || {
+        let view = running.node.get("/admin/database/pool-status").await?;
+        Ok(view["total"]["size"] == running.sessions().len())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,11 +126,7 @@ async fn r52_optimizing_closes_what_nobody_needs_and_then_finds_nothing() -> Res
     assert!(read["closed_idle"].as_u64() >= Some(3), "{done}");
     assert_eq!(read["server"]["max_connections"], 200, "as the test server is started: {done}");
     assert_eq!(read["server"]["instances"], 1, "{done}");
-    let begin = Instant::now();
-    while running.sessions().len() + 3 > before {
-        ensure!(begin.elapsed() < LIMIT, "{before} sessions before, {:?} still there", running.sessions());
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+    until("three sessions at least are gone", async || Ok(running.sessions().len() + 3 <= before)).await?;
     let again = running.database(&["optimize-connections"])?;
     assert_eq!(again.code, 0, "{}", again.err);
     assert!(again.out.contains("no change"), "{}", again.out);
@@ -196,11 +177,7 @@ async fn r53_resetting_replaces_every_session_and_fails_no_request() -> Result<(
         let done = running.json(&["reset-pools", "--reason", "drill", "--request-id", &format!("round-{round}")])?;
         assert!(done["closed"].as_u64() >= Some(4), "{done}");
         // A session that was closed is seen for as long as its process takes to end.
-        let begin = Instant::now();
-        while !running.sessions().is_disjoint(&before) {
-            ensure!(begin.elapsed() < LIMIT, "of {before:?} some are left after round {round}: {done}");
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        until("every session is a new one", async || Ok(running.sessions().is_disjoint(&before))).await?;
         let again = running.json(&["reset-pools", "--request-id", &format!("round-{round}")])?;
         assert_eq!(again, done, "the same order again is not carried out again");
     }
@@ -232,11 +209,8 @@ async fn r53_resetting_replaces_every_session_and_fails_no_request() -> Result<(
 async fn r53_sqlite_says_that_it_has_no_sessions() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let node = Node::start(directory.path(), "all", crate::PLAIN).await?;
-    let target = format!("http://{}", node.grpc);
     for command in ["reset-pools", "optimize-connections"] {
-        let arguments = ["admin", "database", command, "--target", &target];
-        let said = tokio::task::block_in_place(|| tool::run(&server_binary()?, &arguments, directory.path()))?;
-        assert_eq!(said.code, 0, "{}", said.err);
+        let said = node.admin(&["database", command])?.with(0)?;
         assert!(said.out.contains("no server sessions"), "{}", said.out);
     }
     assert!(node.terminate().await?.success());

@@ -1,21 +1,15 @@
 //! Questions to the history that a read replica answers, and those that it never does: row 65.
 
 use std::fs;
-use std::path::Path;
-use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use integration_tests::LOOK_AGAIN;
-use integration_tests::node::{Node, server_binary};
+use anyhow::Result;
+use integration_tests::node::Node;
 use integration_tests::record::{Answered, settle, wait_projected};
 use integration_tests::requests::Requests;
-use integration_tests::tool;
+use integration_tests::{tool, until};
 use journal_store::testing::PostgresServer;
-use rustix::process::Signal;
 use wire::pb::history::v1::history_service_client::HistoryServiceClient;
 use wire::pb::history::v1::{GetHistoryStatusRequest, ListOrdersRequest, ReadReplica};
-
-use crate::pools::LIMIT;
 
 /// Requests in each part.
 const SOME: usize = 30;
@@ -53,20 +47,6 @@ async fn replica_status(node: &Node) -> Result<ReadReplica> {
     Ok(status.replica.unwrap_or_default())
 }
 
-async fn until(what: &str, mut found: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let begin = Instant::now();
-    while !found().await? {
-        ensure!(begin.elapsed() < LIMIT, "never: {what}");
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
-}
-
-fn reload(node: &Node, directory: &Path, configuration: &str) -> Result<()> {
-    fs::write(directory.join("production.toml"), configuration)?;
-    node.signal(Signal::HUP)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r65_a_replica_answers_what_may_be_old_and_nothing_else() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -96,10 +76,10 @@ async fn r65_a_replica_answers_what_may_be_old_and_nothing_else() -> Result<()> 
     assert!(status.in_use && status.lag_entries >= second - old && status.projected_seq == old, "{status:?}");
 
     // Off and on while the node runs.
-    reload(&node, at, &configuration(&url, &there, false))?;
+    node.reload(&configuration(&url, &there, false))?;
     until("the primary answers everything", async || Ok(as_of(&node, false).await? >= second)).await?;
     assert!(!replica_status(&node).await?.in_use);
-    reload(&node, at, &configuration(&url, &there, true))?;
+    node.reload(&configuration(&url, &there, true))?;
     until("the replica answers again", async || Ok(as_of(&node, false).await? == old)).await?;
     replica.sql(&there, "SELECT pg_wal_replay_resume()");
     until("the replica catches up", async || Ok(as_of(&node, false).await? >= second)).await?;
@@ -113,7 +93,7 @@ async fn r65_a_replica_answers_what_may_be_old_and_nothing_else() -> Result<()> 
 
     // Without a replica there is nothing to use.
     fs::write(at.join("production.toml"), configuration(&url, "", true))?;
-    let said = tool::run(&server_binary()?, &["config", "validate", "--config", "production.toml"], at)?;
+    let said = tool::hive(&["config", "validate", "--config", "production.toml"], at)?;
     assert_eq!(said.code, 3, "{}", said.err);
     assert!(said.err.contains("database.use_read_replica"), "{}", said.err);
     Ok(())
