@@ -4,19 +4,16 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{LOOK_AGAIN, ports};
+use crate::{LIMIT, LOOK_AGAIN, ports};
 
 /// What runs there.
 const RECEIVER: &str = include_str!("collector/receiver.py");
-
-/// How long it may take to come up, or spans may take to arrive, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running collector. Dropping it ends it.
 #[derive(Debug)]

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::collector::{Collector, Span};
 use integration_tests::node::Node;
-use integration_tests::{LOOK_AGAIN, http, ports};
+use integration_tests::{LIMIT, LOOK_AGAIN, http, ports, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -20,9 +20,6 @@ use wire::pb::orders::v1::order_session_request::Command as Sent;
 use wire::pb::orders::v1::{GetTopologyRequest, OrderStatus, OrderType, Side, SubmitOrderRequest};
 use wire::trace::{SpanId, TraceContext, TraceId, within};
 use wire::transport::Channel;
-
-/// How long anything may take to be so, on a busy machine too.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// The span of the client that sends an order.
 const CLIENT: SpanId = SpanId(0x0c11e47);
@@ -353,11 +350,7 @@ async fn r78_a_collector_that_is_gone_or_silent_costs_no_order_and_is_counted() 
     {
         let before = node.log().matches(&format!("{said}\"")).count();
         fs::write(&file, configuration)?;
-        let begin = Instant::now();
-        while node.log().matches(&format!("{said}\"")).count() == before {
-            ensure!(begin.elapsed() < LIMIT, "it never said that {said}:\n{}", node.log_end());
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        until(said, async || Ok(node.log().matches(&format!("{said}\"")).count() > before)).await?;
         submit(&channel, 5_000 + trace, place(trace.into(), true)).await?;
     }
     collector.whole(&TraceId(14).to_string(), &["submit", "append"]).await?;
@@ -369,10 +362,5 @@ async fn r78_a_collector_that_is_gone_or_silent_costs_no_order_and_is_counted() 
 
 /// Waits until a counter has counted something.
 async fn counted(node: &Node, name: &str) -> Result<()> {
-    let begin = Instant::now();
-    while node.metric(name).await?.is_none_or(|value| value == 0.0) {
-        ensure!(begin.elapsed() < LIMIT, "{name} is never counted:\n{}", node.log_end());
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
+    until(&format!("{name} is counted"), async || Ok(node.metric(name).await?.is_some_and(|value| value > 0.0))).await
 }
