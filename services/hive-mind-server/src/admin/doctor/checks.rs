@@ -165,14 +165,18 @@ fn database(picture: &Picture) -> Vec<Check> {
     checks
 }
 
+/// What helps where connections are waited for.
+const WAITED_FOR: &str = "`admin database optimize-connections` fits the pools to what is needed and allowed; if it finds \
+                          them as they should be, look on the server for what holds them (a lock, a slow query), or set \
+                          database.max_connections higher, which is hot";
+
 fn pool_check(instance: &str, pool: &pb::Pool) -> Check {
     let name = format!("{instance} {}", pool.name);
     let said = format!("{} of {} connections in use, {} waiting", pool.in_use, pool.max_size, pool.waiters);
     // A file has one writer: to wait for it is as it should be.
     let server = pool.database == "postgres";
     if server && pool.waiters > 0 && pool.in_use >= pool.max_size {
-        let hint = "`admin database optimize-connections` fits the pools to what is needed and allowed";
-        return Check::failed("database", name, said, hint);
+        return Check::failed("database", name, said, WAITED_FOR);
     }
     if !pool.last_error.is_empty() && pool.size == 0 {
         let hint = "is the database running? then `admin database reset-pools`";
@@ -180,7 +184,7 @@ fn pool_check(instance: &str, pool: &pb::Pool) -> Check {
     }
     if server && pool.acquire_p99_us > ACQUIRE_US {
         let said = format!("{said}, 99 of 100 wait up to {} ms for one", pool.acquire_p99_us / 1_000);
-        return Check::warning("database", name, said, "`admin database optimize-connections`");
+        return Check::warning("database", name, said, WAITED_FOR);
     }
     Check::ok("database", name, said)
 }
