@@ -1,5 +1,5 @@
-//! `cargo xtask alerts`: makes Prometheus' rules and their tests of deploy/prometheus/alerts.toml, and Grafana's dashboard of
-//! deploy/grafana/dashboard.toml. Everything that each alert must have and nobody would miss until it is needed (severity,
+//! `cargo xtask alerts`: makes Prometheus' rules and their tests of deploy/prometheus/alerts.toml, and Grafana's dashboards of
+//! their sources in deploy/grafana. Everything that each alert must have and nobody would miss until it is needed (severity,
 //! links, the answer's deadline) is added here, and so cannot be forgotten.
 //!
 //! Absent: what promtool and amtool check; the tests ask them.
@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 /// What is read.
 const ALERTS: &str = "deploy/prometheus/alerts.toml";
-const DASHBOARD: &str = "deploy/grafana/dashboard.toml";
+const DASHBOARDS: &str = "deploy/grafana";
 
 /// deploy/prometheus/alerts.toml.
 #[derive(Debug, Deserialize)]
@@ -149,13 +149,13 @@ impl Told {
 pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     let mut stale = Vec::new();
     for (path, text) in made(root)? {
-        if fs::read_to_string(root.join(path)).is_ok_and(|there| there == text) {
+        if fs::read_to_string(root.join(&path)).is_ok_and(|there| there == text) {
             continue;
         }
-        stale.push(path);
         if !check {
-            fs::write(root.join(path), text).with_context(|| path.to_owned())?;
+            fs::write(root.join(&path), text).with_context(|| path.clone())?;
         }
+        stale.push(path);
     }
     match stale.as_slice() {
         [] => println!("alerts: everything is up to date"),
@@ -166,14 +166,17 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
 }
 
 /// Every file that is made, with its text.
-fn made(root: &Path) -> Result<Vec<(&'static str, String)>> {
+fn made(root: &Path) -> Result<Vec<(String, String)>> {
     let source = source(root)?;
-    Ok(vec![
-        ("deploy/prometheus/rules.yml", rules::rules(&source)),
-        ("deploy/kubernetes/components/monitoring/prometheus-rule.yaml", rules::object(&source)),
-        ("deploy/prometheus/tests/rules.yml", rules::tests(&source)),
-        ("deploy/grafana/hive-mind.json", dashboard::read(root)?.render()?),
-    ])
+    let mut made = vec![
+        ("deploy/prometheus/rules.yml".to_owned(), rules::rules(&source)),
+        ("deploy/kubernetes/components/monitoring/prometheus-rule.yaml".to_owned(), rules::object(&source)),
+        ("deploy/prometheus/tests/rules.yml".to_owned(), rules::tests(&source)),
+    ];
+    for (name, dashboard) in dashboard::read(root)? {
+        made.push((format!("{DASHBOARDS}/{name}.json"), dashboard.render()?));
+    }
+    Ok(made)
 }
 
 fn source(root: &Path) -> Result<Source> {

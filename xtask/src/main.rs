@@ -39,7 +39,7 @@ enum Chore {
         #[arg(long)]
         record: bool,
     },
-    /// Prometheus' rules and their tests, and Grafana's dashboard, from the sources in deploy/.
+    /// Prometheus' rules and their tests, and Grafana's dashboards, from the sources in deploy/.
     Alerts {
         /// Only say whether they are up to date.
         #[arg(long)]

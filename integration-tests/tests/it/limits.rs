@@ -100,7 +100,7 @@ fn lines(running: &Running, message: &str) -> Vec<Value> {
 
 /// One line for each cause, with what an operator needs and no value of a query.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r75_slow_queries_timeouts_and_exhaustion_are_logged_without_values() -> Result<()> {
+async fn r71_r75_slow_queries_timeouts_and_exhaustion_are_counted_and_logged_without_values() -> Result<()> {
     const SECRET: u64 = 987_654_321;
     let directory = tempfile::tempdir()?;
     let limits = |url: &str| {
@@ -132,6 +132,13 @@ async fn r75_slow_queries_timeouts_and_exhaustion_are_logged_without_values() ->
         assert!(found.iter().all(|line| line.to_string().contains(&format!("\"{field}\":"))), "{found:?}");
     }
     assert!(!running.node.log().contains(&SECRET.to_string()), "a value of a query is in the log");
+    for name in ["database_query_timeouts_total", "database_slow_queries_total"] {
+        running.node.until_metric(&format!("{name}{{pool=\"history-read\"}}"), 1.0).await?;
+    }
+    // Whoever else waited then, as the copy of the audit log does, counts as well.
+    let waited = running.pool("history-read")?["timeouts_total"].as_f64().unwrap_or_default();
+    assert!(waited >= 1.0, "{waited}");
+    running.node.until_metric("database_pool_timeouts_total{pool=\"history-read\"}", waited).await?;
     assert!(running.node.terminate().await?.success());
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use integration_tests::node::Node;
 use integration_tests::record::{check_history, check_places, work};
 use integration_tests::requests::Requests;
@@ -94,9 +94,10 @@ impl Running {
     }
 }
 
-/// What is shown is what the server sees. Writers that open a session between the two looks are looked at again.
+/// What is shown is what the server sees, and what Prometheus is told. Writers that open a session between the two looks
+/// are looked at again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r43_pools_are_as_the_server_sees_them() -> Result<()> {
+async fn r43_r71_pools_are_as_the_server_sees_them() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let running = Running::start(directory.path()).await?;
     running.crowd(3).await?;
@@ -104,7 +105,17 @@ async fn r43_pools_are_as_the_server_sees_them() -> Result<()> {
         let view = running.node.get("/admin/database/pool-status").await?;
         Ok(view["total"]["size"] == running.sessions().len())
     })
-    .await
+    .await?;
+    // Nobody asks now, and questions leave their connections open.
+    let pool = running.pool("history-read")?;
+    for (name, field) in [("connections_max", "max"), ("connections_open", "size"), ("connections_idle", "size")] {
+        let wanted = pool[field].as_f64().context("a number")?;
+        running.node.until_metric(&format!("database_pool_{name}{{pool=\"history-read\"}}"), wanted).await?;
+    }
+    for name in ["connections_in_use", "callers_waiting"] {
+        running.node.until_metric(&format!("database_pool_{name}{{pool=\"history-read\"}}"), 0.0).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use wire::pb::admin::v1::ConfigResult;
+use wire::pb::admin::v1::{ConfigResult, Pool};
 
 use crate::{memory, process};
 
@@ -42,7 +42,8 @@ const COUNTS: [f64; 13] = [
     16_777_216.0,
 ];
 
-/// How often samples are moved into buckets. They would pile up in memory between two scrapes otherwise.
+/// How often samples are moved into buckets, which would pile up in memory between two scrapes otherwise, and pools are
+/// looked at.
 pub(crate) const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
@@ -173,6 +174,19 @@ pub(crate) fn record_config(result: Option<ConfigResult>, generation: u64, refus
     }
 }
 
+/// Records how the pools of database connections are.
+pub(crate) fn record_pools(pools: &[Pool]) {
+    for pool in pools {
+        let name = || pool.name.clone();
+        metrics::gauge!("database_pool_connections_max", "pool" => name()).set(f64::from(pool.max_size));
+        metrics::gauge!("database_pool_connections_open", "pool" => name()).set(f64::from(pool.size));
+        metrics::gauge!("database_pool_connections_idle", "pool" => name()).set(f64::from(pool.idle));
+        metrics::gauge!("database_pool_connections_in_use", "pool" => name()).set(f64::from(pool.in_use));
+        metrics::gauge!("database_pool_callers_waiting", "pool" => name()).set(f64::from(pool.waiters));
+        metrics::counter!("database_pool_timeouts_total", "pool" => name()).absolute(pool.timeouts_total);
+    }
+}
+
 /// Records whether a feature that can be switched is in use.
 pub fn record_feature(feature: &'static str, enabled: bool) {
     metrics::describe_gauge!("feature_enabled", "Whether a feature is in use: 1 or 0, by feature.");
@@ -196,4 +210,14 @@ pub(crate) fn describe() {
     metrics::describe_counter!("config_reloads_total", "Times the configuration was loaded again, by result.");
     metrics::describe_gauge!("hive_mind_component_health", "Condition of a component: 1 ok, 0.5 degraded, 0 down.");
     metrics::describe_gauge!("hive_mind_ready", "Whether the instance takes work: 1 or 0.");
+    for (name, help) in [
+        ("database_pool_connections_max", "Most connections to a database that a pool may open."),
+        ("database_pool_connections_open", "Connections to a database that are open, by pool."),
+        ("database_pool_connections_idle", "Connections that are open and not in use, by pool."),
+        ("database_pool_connections_in_use", "Connections in use, by pool."),
+        ("database_pool_callers_waiting", "Callers that wait for a connection, by pool."),
+    ] {
+        metrics::describe_gauge!(name, help);
+    }
+    metrics::describe_counter!("database_pool_timeouts_total", "Callers that got no connection in time, by pool.");
 }

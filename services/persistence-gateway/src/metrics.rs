@@ -1,4 +1,4 @@
-//! What a gateway measures. Every series carries the shard; that set is closed by the configuration.
+//! What a gateway measures. Series carry the shard or the pool; those sets are closed by the configuration.
 //!
 //! Handles are made once and kept: recording costs some 40 ns then. Deliberately absent: names without a description.
 
@@ -42,6 +42,15 @@ pub(crate) struct ProjectionMetrics {
     pub(crate) snapshot_bytes: Gauge,
 }
 
+/// Measures of the statements on the connections of one pool.
+#[derive(Clone, Debug)]
+pub(crate) struct QueryMetrics {
+    /// Those that were given up.
+    pub(crate) timeouts: Counter,
+    /// Those that took long.
+    pub(crate) slow: Counter,
+}
+
 /// Measures of the backups.
 #[derive(Clone, Debug)]
 pub(crate) struct BackupMetrics {
@@ -51,6 +60,17 @@ pub(crate) struct BackupMetrics {
     pub(crate) duration: Histogram,
     /// Failed attempts.
     pub(crate) failures: Counter,
+}
+
+impl QueryMetrics {
+    pub(crate) fn new(pool: &str) -> Self {
+        metrics::describe_counter!("database_query_timeouts_total", "Statements that were given up, by pool.");
+        metrics::describe_counter!("database_slow_queries_total", "Statements that took more than a second, by pool.");
+        Self {
+            timeouts: metrics::counter!("database_query_timeouts_total", "pool" => pool.to_owned()),
+            slow: metrics::counter!("database_slow_queries_total", "pool" => pool.to_owned()),
+        }
+    }
 }
 
 impl BackupMetrics {

@@ -16,8 +16,13 @@ use hdrhistogram::Histogram;
 use service_kit::PoolStatus;
 use wire::pb::admin::v1::Pool;
 
+use crate::metrics::QueryMetrics;
+
 /// Longest wait that is told apart, microseconds: ten minutes, far above any configured timeout.
 const WAIT_MAX_US: u64 = 600_000_000;
+
+/// A statement that takes longer is worth a line in the log.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How many connections a pool may have, how many are open, and how many of them are idle.
 type Sizes = Box<dyn Fn() -> (u32, u32, u32) + Send + Sync>;
@@ -29,6 +34,7 @@ pub struct PoolGauge {
     max_size: u32,
     waiters: AtomicU32,
     timeouts: AtomicU64,
+    queries: QueryMetrics,
     waits: Mutex<Histogram<u64>>,
     last_error: Mutex<String>,
     sizes: Mutex<Option<Sizes>>,
@@ -39,8 +45,10 @@ impl PoolGauge {
     #[must_use]
     pub fn new(name: impl Into<String>, database: &'static str, max_size: u32) -> Self {
         let waits = Histogram::new_with_bounds(1, WAIT_MAX_US, 2).expect("bounds and precision are valid constants");
+        let name = name.into();
         Self {
-            name: name.into(),
+            queries: QueryMetrics::new(&name),
+            name,
             database,
             max_size,
             waiters: AtomicU32::new(0),
@@ -68,6 +76,20 @@ impl PoolGauge {
         let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(WAIT_MAX_US);
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(us.clamp(1, WAIT_MAX_US));
         got
+    }
+
+    /// A statement was given up: it took longer than it may.
+    pub(crate) fn query_timed_out(&self) {
+        self.queries.timeouts.increment(1);
+    }
+
+    /// A statement was answered, after so long. A slow one is logged: its text, which holds no values.
+    pub(crate) fn answered(&self, sql: &str, took: Duration) {
+        if took > SLOW {
+            self.queries.slow.increment(1);
+            let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(database = self.database, ms, sql, "slow sql query");
+        }
     }
 
     /// Remembers the last thing that went wrong.

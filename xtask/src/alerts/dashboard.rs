@@ -1,5 +1,5 @@
-//! Grafana's dashboard, made of deploy/grafana/dashboard.toml: rows of panels, each with its unit and its questions. What a
-//! panel looks like is said once, here. Absent: pixels; Grafana's defaults are good.
+//! Grafana's dashboards, each made of a source in deploy/grafana: rows of panels, each with its unit and its questions. What
+//! a panel looks like is said once, here. Absent: pixels; Grafana's defaults are good.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::DASHBOARD;
+use super::DASHBOARDS;
 
 /// Grafana's grid is 24 wide.
 const WIDTH: usize = 8;
@@ -18,8 +18,10 @@ const IN_A_ROW: usize = 24 / WIDTH;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Dashboard {
-    uid: String,
+    pub(super) uid: String,
     title: String,
+    /// Whose instances it shows; all of them if none.
+    role: Option<String>,
     row: Vec<Row>,
 }
 
@@ -42,9 +44,18 @@ struct Panel {
     query: Vec<(String, String)>,
 }
 
-pub(super) fn read(root: &Path) -> Result<Dashboard> {
-    let text = fs::read_to_string(root.join(DASHBOARD)).context(DASHBOARD)?;
-    toml::from_str(&text).context(DASHBOARD)
+/// Every dashboard, by the name of its source without extension.
+pub(super) fn read(root: &Path) -> Result<Vec<(String, Dashboard)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root.join(DASHBOARDS)).context(DASHBOARDS)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".toml")) else { continue };
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let dashboard = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        found.push((name.to_owned(), dashboard));
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
 }
 
 impl Dashboard {
@@ -79,8 +90,12 @@ impl Dashboard {
             "templating": {"list": [
                 {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"},
                 variable("job", "Job", "label_values(hive_mind_build_info, job)"),
-                variable("instance", "Instance", "label_values(hive_mind_build_info{job=~\"$job\"}, instance)"),
+                self.instances(),
             ]},
+            "links": [{
+                "type": "dashboards", "title": "Other pages", "tags": ["hive-mind"], "asDropdown": true,
+                "includeVars": false, "keepTime": true,
+            }],
             "annotations": {"list": [{
                 "name": "Alerts", "datasource": source(), "enable": true, "iconColor": "red",
                 "expr": "ALERTS{alertstate=\"firing\",priority=~\"P1|P2\"}", "titleFormat": "{{alertname}}",
@@ -88,6 +103,17 @@ impl Dashboard {
             "panels": panels,
         });
         Ok(format!("{}\n", serde_json::to_string_pretty(&dashboard)?))
+    }
+
+    /// The instances that can be chosen from. "All" are those of the role: a process has one or several.
+    fn instances(&self) -> Value {
+        let role = self.role.as_ref().map(|role| format!(",role=~\"(.*,)?{role}(,.*)?\"")).unwrap_or_default();
+        let query = format!("label_values(hive_mind_build_info{{job=~\"$job\"{role}}}, instance)");
+        let mut instances = variable("instance", "Instance", &query);
+        if self.role.is_some() {
+            instances["allValue"] = Value::Null;
+        }
+        instances
     }
 }
 

@@ -6,9 +6,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::tidy::source::{Kind, SourceFile};
 
 /// Words that stand where a name may stand, and are none. Functions are told by their bracket.
-const WORDS: [&str; 17] = [
-    "and", "or", "unless", "bool", "offset", "sum", "min", "max", "avg", "count", "group", "topk", "bottomk",
-    "quantile", "stddev", "inf", "nan",
+const WORDS: [&str; 19] = [
+    "and",
+    "or",
+    "unless",
+    "bool",
+    "offset",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "count",
+    "group",
+    "topk",
+    "bottomk",
+    "quantile",
+    "stddev",
+    "inf",
+    "nan",
+    "group_left",
+    "group_right",
 ];
 
 /// Words before brackets with names of labels.

@@ -93,20 +93,49 @@ fn incomplete(alerts: &[Alert]) -> Vec<String> {
 }
 
 #[test]
+fn r95_hosts_of_an_installation_stand_in_one_place() {
+    let links = there().links;
+    let host = |link: &str| link.split('/').nth(2).map(str::to_owned).expect("a link with a host");
+    let hosts = [host(&links.runbook), host(&links.dashboard)];
+    let domain = hosts[0].split_once('.').map(|(_, domain)| domain.to_owned()).expect("a host below a domain");
+    let made: Vec<String> = made(&workspace_root()).expect("the sources").into_iter().map(|(path, _)| path).collect();
+    let shipped = ["deploy/", "scripts/", "libs/", "services/", "docs/", "README.md"];
+    for file in read_tree(&workspace_root()).expect("the tree can be read") {
+        let ours = shipped.iter().any(|place| file.path.starts_with(place));
+        if ours && file.path != super::ALERTS && !made.contains(&file.path) {
+            let named = hosts.iter().any(|host| file.text.contains(host)) || file.text.contains(&format!(".{domain}"));
+            assert!(!named, "{} names a host of {domain}: hosts are a setting", file.path);
+        }
+    }
+    assert!(links.dashboard.ends_with("/d/hive-mind"), "the uid of the dashboard is what the runbook types");
+}
+
+#[test]
 fn r71_what_is_made_of_the_alerts_is_up_to_date() {
     let root = workspace_root();
     for (path, text) in made(&root).expect("the sources can be read") {
-        let there = fs::read_to_string(root.join(path)).unwrap_or_default();
+        let there = fs::read_to_string(root.join(&path)).unwrap_or_default();
         assert!(there == text, "{path} is out of date; run `cargo xtask alerts`");
     }
 }
 
 #[test]
-fn r71_every_alert_has_its_cases_its_value_and_its_entry_in_the_runbook() {
+fn r71_r90_every_alert_has_its_priority_its_cases_its_value_and_its_entry_in_the_runbook() {
     let source = there();
     assert!(source.links.runbook.ends_with("runbook.md"), "the link leads to the page");
     let mut found = incomplete(&source.alert);
-    found.extend(faults(&source.alert, &runbook()));
+    let runbook = runbook();
+    found.extend(faults(&source.alert, &runbook));
+    let links = rules::rules(&source);
+    let links: Vec<_> = links.split("runbook_url: \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(links.len(), source.alert.len(), "each has one");
+    let headings = headings(&runbook);
+    for link in links {
+        let anchor = link.strip_prefix(&format!("{}#", source.links.runbook));
+        if !anchor.is_some_and(|anchor| headings.contains(anchor)) {
+            found.push(format!("{link} leads nowhere"));
+        }
+    }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -125,16 +154,18 @@ fn r71_an_alert_without_its_entry_or_its_cases_is_found() {
 #[test]
 fn r71_links_within_the_runbook_lead_somewhere() {
     let text = runbook();
-    let headings: BTreeSet<String> = text
-        .lines()
-        .filter(|line| line.starts_with('#'))
-        .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"))
-        .collect();
+    let headings = headings(&text);
     let links: Vec<_> = text.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).collect();
     assert!(links.len() > 20, "the links must be found");
     for link in links {
         assert!(headings.contains(link), "#{link} leads nowhere");
     }
+}
+
+/// Anchors of the headings of a page, as the viewers of Markdown make them.
+fn headings(page: &str) -> BTreeSet<String> {
+    let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    page.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
 }
 
 #[test]
@@ -143,10 +174,10 @@ fn r71_r73_every_metric_that_is_asked_for_is_emitted() {
     let emitted = Emitted::find(&read_tree(&root).expect("the tree can be read"));
     assert!(emitted.len() > 60, "the search must find the metrics, it found {}", emitted.len());
     let source = there();
-    let dashboard = dashboard::read(&root).expect("the source of the dashboard");
+    let dashboards = dashboard::read(&root).expect("the sources of the dashboards");
     let alerts = source.alert.iter().map(|alert| (alert.name.as_str(), alert.expr.as_str()));
     let records = source.record.iter().map(|record| (record.name.as_str(), record.expr.as_str()));
-    let panels = dashboard.expressions().map(|expr| ("dashboard", expr));
+    let panels = dashboards.iter().flat_map(|(name, one)| one.expressions().map(|expr| (name.as_str(), expr)));
     let found = unknown(&emitted, &source, alerts.chain(records).chain(panels));
     assert!(found.is_empty(), "nothing emits\n{}", found.join("\n"));
 }
@@ -156,6 +187,7 @@ fn r71_names_are_found_in_expressions_and_in_sources() {
     let of = |expr| names(expr).into_iter().collect::<Vec<_>>();
     assert_eq!(of("sum by (job, le) (rate(a_b{c=~\"x}|d\"}[5m])) / 1e6 > 0.5 * 14.4"), ["a_b"]);
     assert_eq!(of("a unless on (job) b offset 1h or vector(0) and c:d:e == bool 1"), ["a", "b", "c:d:e"]);
+    assert_eq!(of("max by (job) (a) - on (job) group_right b"), ["a", "b"]);
     let text = "counter!(\n    \"one_total\", \"a\" => b); describe_histogram!(\"two_seconds\"); gauge(\"three_x\", \"help\"); \
                 (\"four_bytes\", \"gauge\", 1); gauge(other)";
     let emitted = Emitted::find(&[
@@ -221,25 +253,30 @@ fn r74_r89_every_alert_reaches_those_it_concerns() {
 }
 
 #[test]
-fn r73_the_dashboard_is_what_grafana_reads_and_all_of_it_can_be_asked() {
-    let root = workspace_root();
-    let source = dashboard::read(&root).expect("the source of the dashboard");
-    let made: serde_json::Value = serde_json::from_str(&source.render().expect("a dashboard")).expect("JSON");
-    assert_eq!(made["uid"], "hive-mind");
-    let panels = made["panels"].as_array().expect("panels");
-    let mut places = BTreeSet::new();
-    for panel in panels {
-        let place = &panel["gridPos"];
-        let place = ["x", "y"].map(|axis| place[axis].as_u64().expect("a place"));
-        assert!(places.insert(place), "two panels at {place:?}");
-    }
+fn r73_the_dashboards_are_what_grafana_reads_and_all_of_them_can_be_asked() {
     // What Grafana fills in is filled in; promtool takes expressions in rules only.
     let mut text = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
-    for (at, expr) in source.expressions().enumerate() {
-        let filled = expr.replace("$__rate_interval", "1m").replace("$job", ".*").replace("$instance", ".*");
-        text.push_str(&format!("      - record: panel:{at}\n        expr: {}\n", rules::quoted(&filled)));
+    let mut uids = BTreeSet::new();
+    for (name, source) in dashboard::read(&workspace_root()).expect("the sources of the dashboards") {
+        let made: serde_json::Value = serde_json::from_str(&source.render().expect("a dashboard")).expect("JSON");
+        assert_eq!(made["uid"], source.uid);
+        let panels = made["panels"].as_array().expect("panels");
+        let mut places = BTreeSet::new();
+        for panel in panels {
+            let place = &panel["gridPos"];
+            let place = ["x", "y"].map(|axis| place[axis].as_u64().expect("a place"));
+            assert!(places.insert(place), "{name}: two panels at {place:?}");
+        }
+        for expr in source.expressions() {
+            let filled = expr.replace("$__rate_interval", "1m").replace("$job", ".*").replace("$instance", ".*");
+            let number = text.len();
+            text.push_str(&format!("      - record: panel:{number}\n        expr: {}\n", rules::quoted(&filled)));
+        }
+        assert!(uids.insert(source.uid.clone()), "two dashboards are {}", source.uid);
     }
     check_rules(&text);
+    let wanted = ["", "-admin-api", "-consensus-coordinator", "-order-engine", "-persistence-gateway"];
+    assert_eq!(uids, wanted.map(|role| format!("hive-mind{role}")).into(), "one for all, and one a role");
 }
 
 /// Asks promtool about rules that are not kept.
@@ -248,5 +285,5 @@ fn check_rules(text: &str) {
     fs::write(&path, text).expect("a temporary file");
     let said = std::panic::catch_unwind(|| asked(&["promtool", "check", "rules", &path.to_string_lossy()]));
     fs::remove_file(&path).expect("it was there");
-    assert!(said.is_ok(), "an expression of the dashboard cannot be read");
+    assert!(said.is_ok(), "an expression of a dashboard cannot be read");
 }

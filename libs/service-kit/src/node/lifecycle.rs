@@ -17,7 +17,7 @@ use super::socket::{Incoming, Policy};
 use super::{Node, NodeError, admin, grpc, grpc_health};
 use crate::metrics::{self, Exporter, UPKEEP_INTERVAL};
 use crate::tls::Protocol;
-use crate::{NodeContext, Service, Shutdown, audit};
+use crate::{NodeContext, Pools, Service, Shutdown, audit};
 
 /// How long an abandoned service may take to notice that it was.
 const ABANDON_GRACE: Duration = Duration::from_millis(500);
@@ -67,7 +67,7 @@ pub(super) async fn run(
     let memory = context.memory.clone().watch(context.components.clone());
     let conditions = audit::conditions::record(context.audit.clone(), context.components.clone());
     let mut background = vec![
-        tokio::spawn(upkeep(options.exporter)),
+        tokio::spawn(upkeep(options.exporter, context.pools.clone())),
         tokio::spawn(follow),
         tokio::spawn(memory),
         tokio::spawn(conditions),
@@ -201,10 +201,11 @@ impl Doors {
     }
 }
 
-async fn upkeep(exporter: Exporter) {
+async fn upkeep(exporter: Exporter, pools: Pools) {
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         ticks.tick().await;
+        metrics::record_pools(&pools.snapshot());
         exporter.run_upkeep();
     }
 }

@@ -31,14 +31,3 @@ pub use rows::{ExecutionKind, ExecutionRow, InstrumentRow, OrderChange, OrderRow
 pub use service::{HistoryQueries, ShardProgress};
 pub(crate) use store::sqlite_path;
 pub use store::{Cursor, HistoryError, HistoryReader, HistoryWriter, Projected, Rows};
-
-/// A statement that takes longer is worth a line in the log.
-const SLOW: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// Logs a slow statement: its text, which holds no values.
-fn note_slow(database: &'static str, statement: &query::Statement, took: std::time::Duration) {
-    if took > SLOW {
-        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(database, ms, sql = statement.sql, "slow sql query");
-    }
-}

@@ -104,6 +104,7 @@ impl PostgresWriter {
             }
             Err(_) => {
                 client.give_up();
+                self.pool.gauge().query_timed_out();
                 Err(HistoryError::Unavailable(format!("the database took longer than {limit:?}")))
             }
         }
@@ -318,13 +319,14 @@ impl PostgresReader {
         .await;
         match answer {
             Ok(Ok(rows)) => {
-                super::note_slow("postgres", statement, started.elapsed());
+                self.pool.gauge().answered(&statement.sql, started.elapsed());
                 Ok(rows)
             }
             Ok(Err(error)) => Err(failed(&error)),
             Err(_) => {
                 // The answer may still come: nobody may get this connection.
                 client.give_up();
+                self.pool.gauge().query_timed_out();
                 let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
                 tracing::warn!(database = "postgres", limit_ms, sql = statement.sql, "sql query timed out");
                 Err(HistoryError::Unavailable(format!("the database took longer than {limit:?}")))
@@ -365,6 +367,7 @@ impl PostgresReader {
             Err(_) => {
                 // The answer may still come: nobody may get this connection.
                 client.give_up();
+                self.pool.gauge().query_timed_out();
                 Err(HistoryError::Unavailable(format!("the database took longer than {limit:?}")))
             }
         };

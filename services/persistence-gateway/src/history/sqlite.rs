@@ -291,7 +291,7 @@ impl SqliteReader {
         let started = Instant::now();
         let query = bind_all(sqlx::query(AssertSqlSafe(statement.sql.clone())), &statement.values);
         let rows = query.fetch_all(&mut *connection).await.map_err(failed)?;
-        super::note_slow("sqlite", statement, started.elapsed());
+        self.gauge.answered(&statement.sql, started.elapsed());
         Ok(rows)
     }
 }
