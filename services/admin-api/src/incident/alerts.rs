@@ -48,7 +48,8 @@ impl Prometheus {
     pub(super) async fn alerts(&self, from_us: u64, to_us: u64) -> Result<Vec<pb::IncidentEvent>, String> {
         let (from, to) = (from_us / SECOND_US, to_us.div_ceil(SECOND_US));
         let step = ((to - from) / POINTS).max(STEP_MIN);
-        let query = "ALERTS{alertstate=\"firing\"}";
+        // One that fires always tells that alerts arrive: it begins no incident, and none would ever be over.
+        let query = "ALERTS{alertstate=\"firing\",alertname!=\"Watchdog\"}";
         let (start, end, step_text) = (from.to_string(), to.to_string(), step.to_string());
         let parameters = [("query", query), ("start", &start), ("end", &end), ("step", &step_text)];
         let url = Url::parse_with_params(&format!("{}/api/v1/query_range", self.url), parameters);

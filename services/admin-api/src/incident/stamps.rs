@@ -22,7 +22,8 @@ pub(super) fn of(events: &[pb::IncidentEvent], missing: &mut Vec<String>) -> Sta
     for event in events {
         let key = match event.source.as_str() {
             "health" => (event.node.as_str(), event.target.as_str()),
-            "alert" => ("", event.what.as_str()),
+            // One alert may fire for several instances.
+            "alert" => (event.target.as_str(), event.what.as_str()),
             _ => continue,
         };
         if ended(event) {
@@ -117,6 +118,25 @@ mod tests {
         ]);
         assert_eq!(found, [Some(10), Some(12), Some(20), Some(40)]);
         assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn r92_an_alert_is_over_when_it_is_over_for_every_instance() {
+        let alert = |at_us: u64, instance: &str, detail: &str| pb::IncidentEvent {
+            at_us,
+            source: "alert".to_owned(),
+            what: "HiveMindInstanceDown".to_owned(),
+            target: instance.to_owned(),
+            detail: detail.to_owned(),
+            ..Default::default()
+        };
+        let mut all =
+            vec![alert(10, "a", "firing high P2"), alert(12, "b", "firing high P2"), alert(30, "a", "resolved")];
+        let mut missing = Vec::new();
+        assert_eq!(of(&all, &mut missing).resolved, None);
+        assert!(missing.iter().any(|text| text.ends_with("b HiveMindInstanceDown")), "{missing:?}");
+        all.push(alert(40, "b", "resolved"));
+        assert_eq!(of(&all, &mut missing).resolved, Some(40));
     }
 
     #[test]
