@@ -128,8 +128,10 @@ restore_template() {
         ;;
     compose)
         if [[ -n $IMAGE ]]; then
-            HIVE_MIND_IMAGE=$IMAGE change compose up -d --no-build --no-deps "$GATEWAY_SERVICE" "$COORDINATOR_SERVICE" \
-                "$ENGINE_SERVICE" "$ADMIN_SERVICE" >&2
+            # Without the number of engines compose would make one of them.
+            HIVE_MIND_IMAGE=$IMAGE change compose up -d --no-build --no-deps \
+                --scale "$ENGINE_SERVICE=$(compose_engines)" \
+                "$GATEWAY_SERVICE" "$COORDINATOR_SERVICE" "$ENGINE_SERVICE" "$ADMIN_SERVICE" >&2
         elif [[ $CHANGED == true ]]; then
             change compose restart "$GATEWAY_SERVICE" "$COORDINATOR_SERVICE" "$ENGINE_SERVICE" "$ADMIN_SERVICE" >&2
         else

@@ -160,6 +160,9 @@ compose() {
     fi
 }
 
+# How many containers the engines have.
+compose_engines() { compose ps -q "$ENGINE_SERVICE" | grep -c . || true; }
+
 # Runs a program beside an engine, or beside a gateway; a local node is both.
 beside_engine() {
     case $PLATFORM in

@@ -38,7 +38,7 @@ readonly BEFORE=hive-mind/before-emergency
 replicas_now() {
     case $PLATFORM in
     kubernetes) kube get deployment "$DEPLOYMENT" -o 'jsonpath={.spec.replicas}' ;;
-    compose) compose ps -q "$ENGINE_SERVICE" | grep -c . ;;
+    compose) compose_engines ;;
     esac
 }
 

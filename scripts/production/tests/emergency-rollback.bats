@@ -98,8 +98,9 @@ cluster() {
     run "$SCRIPTS/emergency-rollback.sh" --platform compose --remember
     ends_with 0
     echo bad >"$HIVE_CONFIG_DIR/production.toml"
+    answer 'docker compose ps -q order-engine' $'a\nb\nc'
     answer 'docker compose up *' ''
     run "$SCRIPTS/emergency-rollback.sh" --platform compose --image hive-mind:1.0 --yes
-    called 'up -d --no-build --no-deps persistence-gateway'
+    called 'up -d --no-build --no-deps --scale order-engine=3 persistence-gateway'
     [[ $(<"$HIVE_CONFIG_DIR/production.toml") == good ]] || fails "the file is not the one that was remembered"
 }
