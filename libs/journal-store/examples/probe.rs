@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let dir = PathBuf::from(arguments.next().ok_or("name a directory")?);
     let samples: usize = arguments.next().map_or(Ok(5_000), |text| text.parse())?;
-    println!("fdatasync of 512 bytes:       {:?}", probe_sync(&dir, samples, Duration::ZERO)?);
+    println!("fdatasync of 512 bytes:       {:?}", probe_sync(&dir, samples, Duration::ZERO)?.sync);
 
     let dir = dir.join("probe-journal");
     let mut storage = FileStorage::open(FileOptions::new(&dir))?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use journal_store::file::probe_sync;
+use journal_store::file::{Percentiles, probe_sync};
 use serde::Serialize;
 use wire::client::Cluster;
 use wire::pb::marketdata::v1::ListInstrumentsRequest;
@@ -85,6 +85,9 @@ pub(crate) struct Report {
     /// How long the disk of the journal takes for a write of 512 bytes and an fdatasync, measured after the load and
     /// at its rate; absent for a node that was running already.
     pub(crate) fdatasync_us: Option<LatencyUs>,
+    /// What a journal with one write under way could give on that disk at that rate, from when a request was due until
+    /// it was durable, with nothing else to do; measured with the former.
+    pub(crate) commit_floor_us: Option<LatencyUs>,
 }
 
 /// Runs the load over connections that `connect` makes. `directory` is on the disk of the node's journal, if known.
@@ -108,9 +111,9 @@ pub(crate) async fn run(
     };
     let Driven { tally, elapsed } = load::drive(&clusters, plan, &market, &Arc::new(Progress::default())).await?;
     let findings = load::find_afterwards(cluster, &tally.expected, tally.last_seq).await?;
-    let fdatasync_us = match directory {
-        Some(directory) => Some(disk(directory, arguments.rate).await?),
-        None => None,
+    let (fdatasync_us, commit_floor_us) = match directory {
+        Some(directory) => disk(directory, arguments.rate).await.map(|(sync, commit)| (Some(sync), Some(commit)))?,
+        None => (None, None),
     };
     let answered = tally.acknowledged + tally.rejected;
     Ok(Report {
@@ -131,15 +134,19 @@ pub(crate) async fn run(
         lost: findings.lost,
         findings,
         fdatasync_us,
+        commit_floor_us,
     })
 }
 
-/// What no answer can be faster than: the syncs of the disk, as often as the load asked for them.
-async fn disk(directory: PathBuf, rate: u32) -> Result<LatencyUs> {
+/// What no answer can be faster than: the syncs of the disk, as often as the load asked for them, and what waiting for
+/// them in turn makes of it.
+async fn disk(directory: PathBuf, rate: u32) -> Result<(LatencyUs, LatencyUs)> {
     let interval = Duration::from_secs(1) / rate.max(PROBE_RATE_MIN);
     let measured = tokio::task::spawn_blocking(move || probe_sync(&directory, PROBE_SAMPLES, interval)).await??;
     let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    Ok(LatencyUs { p50: us(measured.p50), p99: us(measured.p99), p999: us(measured.p999), max: us(measured.max) })
+    let latency =
+        |part: Percentiles| LatencyUs { p50: us(part.p50), p99: us(part.p99), p999: us(part.p999), max: us(part.max) };
+    Ok((latency(measured.sync), latency(measured.commit)))
 }
 
 /// Prints what came of it, for people.

@@ -35,7 +35,7 @@ use disk::{Disk, OsDisk};
 use layout::{CONTROL, CONTROL_NEW, PREPARED, SEGMENT_MAX, SEGMENT_MIN, parse_segment, parse_snapshot};
 use lock::DirectoryLock;
 use log::Log;
-pub use probe::{Percentiles, probe_sync};
+pub use probe::{Percentiles, Probed, probe_sync};
 use segment::{Location, Preparation, Preparer, Segment, headers_of};
 use snapshots::SnapshotFiles;
 

@@ -27,6 +27,9 @@ pub(super) fn print(report: &Report) {
     if let Some(disk) = &report.fdatasync_us {
         println!("  fdatasync     {}", latency(disk));
     }
+    if let Some(floor) = &report.commit_floor_us {
+        println!("  disk alone    {}", latency(floor));
+    }
     println!(
         "  found again   {} in the engine, {} in the history, {} lost",
         grouped(findings.found_in_engine),
