@@ -370,16 +370,12 @@ impl LeaseStore for EtcdStore {
 
     async fn endpoints(&self) -> Vec<EndpointHealth> {
         let connections = self.connections();
-        let probes = connections.members.iter().map(|(address, client)| {
+        let probes = connections.members.all.iter().map(|(address, client)| {
             let connections = &connections;
             async move {
                 let asked = Instant::now();
-                let answer = connections.limited(|| {
-                    let mut client = client.maintenance_client();
-                    async move { client.status().await }
-                });
-                let answer = answer.await;
-                let answer = answer.map(|_| asked.elapsed()).map_err(|error| error.to_string());
+                let answer = connections.probe(client).await;
+                let answer = answer.map(|()| asked.elapsed()).map_err(|error| error.to_string());
                 EndpointHealth { address: address.clone(), answer }
             }
         });

@@ -51,6 +51,35 @@ async fn an_etcd_that_stands_still_is_unavailable_and_comes_back() {
     assert!(again.epoch.number > held.epoch.number);
 }
 
+/// etcd closes connections that ask too often whether it lives, and a call that comes at that moment is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_is_kept() {
+    let etcd = Etcd::start().await;
+    let store = etcd.store("/silent").await;
+    store.read().await.unwrap();
+    let before = etcd.connections();
+    assert!(!before.is_empty());
+    // etcd closes at the third sign of life within 5 s of the one before.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let after = etcd.connections();
+    assert!(before.iter().all(|port| after.contains(port)), "had {before:?}, has {after:?}");
+}
+
+/// With a limit of 5 s for a call, none fails because one member of three stands still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_stands_still_fails_no_call() {
+    let etcd = Etcd::start_with(3).await;
+    let store = etcd.store("/still").await;
+    for still in 0..3 {
+        etcd.signal(still, "STOP");
+        for _ in 0..20 {
+            store.keep(&engine(1), None).await.unwrap();
+            store.read().await.unwrap();
+        }
+        etcd.signal(still, "CONT");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_etcd_that_is_away_is_unavailable_and_nothing_is_forgotten() {
     let mut etcd = Etcd::start().await;

@@ -88,6 +88,16 @@ impl Etcd {
         client.put(key, value, None).await.unwrap();
     }
 
+    /// Local ports of the connections that this process has with the first member.
+    pub(crate) fn connections(&self) -> Vec<u16> {
+        const ESTABLISHED: &str = "01";
+        let port = |address: &str| u16::from_str_radix(address.rsplit_once(':').unwrap().1, 16).unwrap();
+        let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let lines = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let ours = lines.filter(|fields| fields[3] == ESTABLISHED && port(fields[2]) == self.0[0].client);
+        ours.map(|fields| port(fields[1])).collect()
+    }
+
     pub(crate) fn signal(&self, member: usize, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.0[member].child.id().to_string()]).status();
         assert!(status.unwrap().success());
