@@ -3,6 +3,7 @@
 //!
 //! Absent: a cluster. What only one can show is marked so in `runbook/rows.toml`.
 
+mod compose;
 mod image;
 mod kubernetes;
 mod manifests;

@@ -1,8 +1,9 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `alerts`, `runbook`, `demo`, `chaos`, `acts`. Nothing here is
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `alerts`, `runbook`, `demo`, `chaos`, `acts`, `compose-test`. Nothing here is
 //! shipped, and nothing here depends on the crates it looks at.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks there")]
 
 mod alerts;
+mod compose;
 mod demo;
 #[cfg(test)]
 mod deploy;
@@ -69,6 +70,18 @@ enum Chore {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// The system of docker-compose.yml, without a registry: built, started, traded on, watched, broken, taken down.
+    ComposeTest {
+        /// Leave it running, and say how to speak with it.
+        #[arg(long)]
+        keep: bool,
+        /// The optimised server instead of the one that the tests use.
+        #[arg(long)]
+        release: bool,
+        /// How to print what came of it.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
     /// Which items of the runbook's contract have a test, and how it went.
     Runbook {
         /// Report of a test run in JUnit's form; the one that `cargo nextest run` left if not given.
@@ -104,6 +117,9 @@ fn main() -> ExitCode {
         Chore::Chaos { minutes, seed, arguments } => under_load::chaos(&root, minutes, seed, &arguments),
         Chore::Acts { rate, output, arguments } => {
             under_load::acts(&root, rate, matches!(output, Output::Json), &arguments)
+        }
+        Chore::ComposeTest { keep, release, output } => {
+            compose::test(&root, keep, release, matches!(output, Output::Json))
         }
         Chore::Runbook { report, output } => runbook::run(&root, report.as_deref(), matches!(output, Output::Json)),
         Chore::Demo { arguments } => demo::run(&root, &arguments),

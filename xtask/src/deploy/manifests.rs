@@ -111,7 +111,11 @@ fn r06_t09_the_configuration_can_be_used_and_is_mounted_as_a_directory() {
     for objects in overlays() {
         let map = object(objects, "ConfigMap", OURS, "hive-mind-config");
         let text = map["data"]["production.toml"].as_str().expect("the key production.toml");
-        validate(text);
+        validate(
+            "kubernetes",
+            text,
+            &["HIVE__PERSISTENCE_GATEWAY__DATABASE__URL=postgres://user:password@host:5432/database"],
+        );
         for (kind, name) in [ENGINES, GATEWAYS] {
             let mount = mount(objects, kind, name, "config");
             assert!(mount.get("subPath").is_none(), "what is mounted so never changes");
@@ -133,13 +137,12 @@ fn mount<'a>(objects: &'a [Value], kind: &str, name: &str, wanted: &str) -> &'a 
     mounts.iter().find(|mount| mount["name"] == wanted).unwrap_or_else(|| panic!("{name} does not mount {wanted}"))
 }
 
-/// Asks the server itself, with what its pods have in their environment.
-fn validate(text: &str) {
-    let file = env::temp_dir().join(format!("hive-mind-production-{}.toml", std::process::id()));
+/// Asks the server itself, with what its processes have in their environment.
+pub(super) fn validate(platform: &str, text: &str, environment: &[&str]) {
+    let file = env::temp_dir().join(format!("hive-mind-{platform}-{}.toml", std::process::id()));
     fs::write(&file, text).expect("a temporary file");
-    let place = file.to_string_lossy().into_owned();
-    let url = "HIVE__PERSISTENCE_GATEWAY__DATABASE__URL=postgres://user:password@host:5432/database";
-    let said = output(&["env", url, &server(), "config", "validate", "--config", &place], "");
+    let (server, place) = (server(), file.to_string_lossy().into_owned());
+    let said = output(&[&["env"], environment, &[&server, "config", "validate", "--config", &place]].concat(), "");
     fs::remove_file(&file).expect("the temporary file");
     assert_eq!(said.trim(), "the configuration can be used");
 }
