@@ -20,6 +20,9 @@ const PROGRAMS: &str = "/usr/lib/postgresql";
 /// A busy machine takes a while to initialise a cluster.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// User of [`PostgresServer::start_encrypted`] that has to show a certificate.
+pub const GUARDED: &str = "guarded";
+
 /// Runs the server, and waits for a line on its standard input: whatever happens to the test process, that input ends
 /// with it. Without a line the files go too.
 const SUPERVISOR: &str = r#"
@@ -56,6 +59,39 @@ impl PostgresServer {
     /// As [`Self::shared`].
     #[must_use]
     pub fn start() -> Self {
+        let mut server = Self::initialise();
+        server.launch();
+        server
+    }
+
+    /// Starts another server that takes connections by TLS only, and those of the user [`GUARDED`] only with a certificate
+    /// of `authority`. All in PEM.
+    ///
+    /// # Panics
+    /// As [`Self::shared`].
+    #[must_use]
+    pub fn start_encrypted(authority: &str, certificate: &str, private_key: &str) -> Self {
+        let mut server = Self::initialise();
+        server.place("root.crt", authority);
+        server.place("server.crt", certificate);
+        server.place("server.key", private_key);
+        server.place("postgresql.auto.conf", "ssl = on\nssl_ca_file = 'root.crt'\n");
+        let here = "127.0.0.1/32 trust";
+        server.place(
+            "pg_hba.conf",
+            &format!(
+                "hostssl all {GUARDED} {here} clientcert=verify-ca\nhostssl all all {here}\n\
+                 hostssl replication all {here}\n"
+            ),
+        );
+        server.launch();
+        let role = format!("CREATE ROLE {GUARDED} LOGIN SUPERUSER");
+        server.sql(&server.url_of("/postgres"), &role);
+        server
+    }
+
+    /// A server's directory, without a server.
+    fn initialise() -> Self {
         let programs = programs();
         let directory = tempfile::tempdir().expect("a temporary directory").keep();
         // The server's own user must be able to enter.
@@ -68,9 +104,23 @@ impl PostgresServer {
             .output()
             .expect("initdb starts");
         assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
-        let mut server = Self { port: free_port(), directory, programs, supervisor: None };
-        server.launch();
-        server
+        Self { port: free_port(), directory, programs, supervisor: None }
+    }
+
+    /// Writes a file beside the server's data, as the server's own user: it refuses a private key of somebody else.
+    fn place(&self, name: &str, text: &str) {
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", r#""$@""#, "sh"])
+            .args(as_server_user(Path::new("/bin/sh")))
+            .args(["-c", r#"umask 077; cat >"$0""#])
+            .arg(self.directory.join("data").join(name))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("a shell starts");
+        let mut input = shell.stdin.take().expect("a pipe was asked for");
+        input.write_all(text.as_bytes()).expect("the shell reads");
+        drop(input);
+        assert!(shell.wait().expect("the shell ends").success(), "{name} was not written");
     }
 
     /// Starts another server that follows this one, as a hot standby.
@@ -87,6 +137,8 @@ impl PostgresServer {
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "--write-recovery-conf"])
             .args(["--checkpoint=fast", "--no-sync", "-D"])
             .arg(directory.join("data"))
+            // Certificates of whoever runs the tests are not for the server's own user to read.
+            .env("HOME", &directory)
             .output()
             .expect("pg_basebackup starts");
         assert!(output.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr));

@@ -6,9 +6,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use journal_store::postgres::{Server, UrlError};
 use serde::{Deserialize, Serialize};
 use service_kit::config::{ByteSize, HumanDuration};
-use tokio_postgres::config::SslMode;
 
 /// Silence after which the kernel asks whether the server's host still exists.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -91,7 +91,8 @@ pub enum HistoryDatabase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// `postgres://user:password@host:port/database`. Default: none.
+    /// `postgres://user:password@host:port/database`, protected as `sslmode`, `sslrootcert`, `sslcert` and `sslkey` in it
+    /// say. Default: none.
     pub url: DatabaseUrl,
     /// Most connections this process opens for the history, the projector's among them; at least 2. Default: 100.
     pub max_connections: u32,
@@ -134,9 +135,15 @@ impl DatabaseUrl {
         &self.0
     }
 
-    /// Whether it is not set, or a URL.
-    fn is_usable(&self) -> bool {
-        self.0.is_empty() || ["postgres://", "postgresql://"].iter().any(|scheme| self.0.starts_with(scheme))
+    /// Whether it can be used. What is no URL could not be shown without its password either.
+    fn check(&self) -> Result<(), String> {
+        if self.0.is_empty() {
+            Ok(())
+        } else if ["postgres://", "postgresql://"].iter().any(|scheme| self.0.starts_with(scheme)) {
+            Server::parse(&self.0).map(drop).map_err(|error| error.to_string())
+        } else {
+            Err("must begin with postgres:// or postgresql://".to_owned())
+        }
     }
 }
 
@@ -148,23 +155,17 @@ impl From<String> for DatabaseUrl {
 
 impl DatabaseConfig {
     /// How to connect, as far as the driver has to know. Time limits are the caller's.
-    pub(crate) fn postgres_options(&self) -> Result<tokio_postgres::Config, String> {
-        let mut options: tokio_postgres::Config =
-            self.url.expose().parse().map_err(|error: tokio_postgres::Error| {
-                // Its sources say which part; none of them repeats the password.
-                let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                format!("database.url cannot be read: {error}: {source}")
-            })?;
-        if options.get_ssl_mode() == SslMode::Require {
-            let problem =
-                "database.url asks for TLS, which is not offered yet: use sslmode=disable on a trusted network";
-            return Err(problem.to_owned());
-        }
-        options
+    pub(crate) fn server(&self) -> Result<Server, String> {
+        let unusable = |error: &dyn std::error::Error| format!("database.url cannot be used: {error}");
+        let mut server = Server::parse(self.url.expose()).map_err(|error: UrlError| unusable(&error))?;
+        // Every connection reads the files again; those that cannot be used are told of now.
+        server.tls.load().map_err(|error| unusable(&error))?;
+        server
+            .options
             .application_name(&self.application_name)
             .keepalives_idle(KEEPALIVE_IDLE)
             .tcp_user_timeout(self.query_timeout.0);
-        Ok(options)
+        Ok(server)
     }
 }
 
@@ -301,10 +302,7 @@ impl Config {
             return problem("database.url", "is needed by journal.backend or history.database = \"postgres\"");
         }
         for (key, url) in [("database.url", &self.database.url), ("database.replica_url", &self.database.replica_url)] {
-            // What is no URL could not be shown without its password either.
-            if !url.is_usable() {
-                return problem(key, "must begin with postgres:// or postgresql://");
-            }
+            url.check().map_err(|problem| ConfigProblem { key, problem })?;
         }
         Ok(())
     }
@@ -330,22 +328,32 @@ mod tests {
         assert_eq!(key(|c| c.database.max_connections = 1), Err("database.max_connections"));
         assert_eq!(key(|c| c.database.use_read_replica = true), Err("database.use_read_replica"));
         assert_eq!(key(|c| c.database.url = DatabaseUrl::from("postgres:u:p@h/d".to_owned())), Err("database.url"));
+        let replica = |c: &mut Config| {
+            c.history.database = HistoryDatabase::Postgres;
+            c.database.url = DatabaseUrl::from("postgres://u@h/d".to_owned());
+            c.database.replica_url = DatabaseUrl::from("postgres://u@h/d?sslmode=verify-full".to_owned());
+        };
+        assert_eq!(key(replica), Err("database.replica_url"));
         assert_eq!(key(|c| c.history.batch_rows = 0), Err("history.batch_entries"));
     }
 
     /// T12: the same URL is given to psql 13 by hand; what only newer clients know is refused with its name.
     #[test]
     fn t12_a_url_that_psql_13_takes_is_taken() {
-        let options = |parameters: &str| {
+        let server = |parameters: &str| {
             let url = DatabaseUrl::from(format!("postgres://u:secret@h:5433/d?{parameters}"));
-            DatabaseConfig { url, ..DatabaseConfig::default() }.postgres_options()
+            DatabaseConfig { url, ..DatabaseConfig::default() }.server()
         };
         let taken =
             "sslmode=prefer&connect_timeout=10&application_name=psql&keepalives_idle=30&target_session_attrs=any";
-        let taken = options(taken).expect("all of these are of libpq 13");
+        let taken = server(taken).expect("all of these are of libpq 13").options;
         assert_eq!((taken.get_dbname(), taken.get_application_name()), (Some("d"), Some("hive-mind")), "ours wins");
-        for (parameters, word) in [("load_balance_hostz=random", "load_balance_hostz"), ("sslmode=require", "TLS")] {
-            let refused = options(parameters).expect_err(parameters);
+        for (parameters, word) in [
+            ("load_balance_hostz=random", "load_balance_hostz"),
+            ("sslmode=verify-full", "sslrootcert"),
+            ("sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "/nowhere/ca.pem"),
+        ] {
+            let refused = server(parameters).map(drop).expect_err(parameters);
             assert!(refused.contains(word) && !refused.contains("secret"), "{refused}");
         }
     }

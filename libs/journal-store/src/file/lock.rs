@@ -14,7 +14,14 @@ const NAME: &str = "lock";
 
 /// Held as long as it lives; the kernel releases it with the process, however that ends.
 #[derive(Debug)]
-pub(crate) struct DirectoryLock(#[expect(dead_code, reason = "the lock lives in the open file")] fs::File);
+pub(crate) struct DirectoryLock(fs::File);
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that is just being started has it open too, for a moment.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 impl DirectoryLock {
     pub(crate) fn take(directory: &Path) -> Result<Self, StoreError> {

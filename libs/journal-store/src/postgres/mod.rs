@@ -13,9 +13,11 @@ mod lookout;
 mod reader;
 mod records;
 mod schema;
+mod server;
 mod session;
 mod sessions;
 mod snapshots;
+mod tls;
 mod volatile;
 mod writer;
 
@@ -28,10 +30,12 @@ use crate::admission::{Position, Service};
 use crate::{LogReader, SnapshotStore, Storage, StoreError};
 pub use lookout::{PostgresLookout, Sighting};
 use reader::PostgresReader;
+pub use server::{Server, UrlError, describe, remedy};
 use session::Session;
 pub use session::Timeouts;
 pub use sessions::{APPLICATION_NAME, SESSIONS, Sessions};
 use snapshots::PostgresSnapshots;
+pub use tls::{Tls, TlsError};
 pub use volatile::{VolatileStorage, Volatility};
 
 /// One shard's journal in a database. Its calls block; never make one on a thread that runs async tasks.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::{Client, Statement};
 
+use super::server::{Server, describe, remedy};
 use super::sessions::{APPLICATION_NAME, Open, Sessions};
 use crate::StoreError;
 
@@ -67,31 +68,22 @@ pub(crate) enum Failure {
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(answer) = error.as_db_error() else {
-            return if error.is_closed()
-                || std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>())
-            {
-                Self::Transient(describe(&error))
-            } else {
-                Self::Final(describe(&error))
-            };
+            let lost = error.is_closed()
+                || std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>());
+            // What TLS found wrong is so still the next time.
+            let transient = lost && remedy(&error).is_none();
+            return if transient { Self::Transient(describe(&error)) } else { Self::Final(describe(&error)) };
         };
-        let text = format!("{} ({})", answer.message(), answer.code().code());
+        let mut text = format!("{} ({})", answer.message(), answer.code().code());
+        if let Some(remedy) = remedy(&error) {
+            text = format!("{text}; {remedy}");
+        }
         // Connection, a transaction that was left alone, resources, operator intervention, serialization, lock not available.
         let transient =
             ["08", "25P03", "53", "57", "40", "55"].iter().any(|class| answer.code().code().starts_with(class));
         // A disk that is full stays full for longer than a call.
         if transient && *answer.code() != SqlState::DISK_FULL { Self::Transient(text) } else { Self::Final(text) }
     }
-}
-
-fn describe(error: &tokio_postgres::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// One connection, and the statements the server has parsed for it.
@@ -132,7 +124,7 @@ impl DerefMut for Connection {
 pub(crate) struct Session {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
-    config: Config,
+    server: Server,
     timeouts: Timeouts,
     client: Option<Connection>,
     sessions: Sessions,
@@ -140,9 +132,12 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(url: &str, timeouts: Timeouts, sessions: &Sessions) -> Result<Self, StoreError> {
-        let mut config: Config =
-            url.parse().map_err(|error| StoreError::invalid(format!("database url: {}", describe(&error))))?;
-        config
+        let unusable = |error: &dyn std::error::Error| StoreError::invalid(format!("database url: {error}"));
+        let mut server = Server::parse(url).map_err(|error| unusable(&error))?;
+        // Every connection reads the files again; those that cannot be used are told of now.
+        server.tls.load().map_err(|error| unusable(&error))?;
+        server
+            .options
             .connect_timeout(timeouts.connect)
             .keepalives_idle(Duration::from_secs(5))
             // A server that is gone without a word is noticed within the time a statement may take.
@@ -152,7 +147,7 @@ impl Session {
             .enable_all()
             .build()
             .map_err(|source| StoreError::io("start a runtime", "database session", source))?;
-        Ok(Self { runtime: Some(runtime), config, timeouts, client: None, sessions: sessions.clone() })
+        Ok(Self { runtime: Some(runtime), server, timeouts, client: None, sessions: sessions.clone() })
     }
 
     /// Runs `attempt`, one short exchange, until it succeeds, fails for good or the time of a call is over. The second
@@ -233,13 +228,13 @@ impl Session {
         if self.client.as_ref().is_some_and(|client| client.open.is_outdated()) {
             self.disconnect();
         }
-        let Self { runtime, config, timeouts, client, sessions } = self;
+        let Self { runtime, server, timeouts, client, sessions } = self;
         let Some(runtime) = runtime else { return Err(Failure::Final("the session is closed".to_owned())) };
         runtime.block_on(async {
             if client.as_ref().is_none_or(|client| client.is_closed()) {
                 // Before the server knows of it: a renewal ordered while it is set up is meant for it too.
                 let open = sessions.opened();
-                let (fresh, driver) = answer(timeouts.connect, connect(config, timeouts.statement)).await?;
+                let (fresh, driver) = answer(timeouts.connect, connect(server, timeouts.statement)).await?;
                 *client = Some(Connection { client: fresh, statements: HashMap::new(), driver, open });
             }
             let Some(client) = client else { return Err(Failure::Transient("not connected".to_owned())) };
@@ -270,8 +265,8 @@ where
     }
 }
 
-async fn connect(config: &Config, statement: Duration) -> Result<(Client, JoinHandle<()>), Failure> {
-    let (client, connection) = config.connect(NoTls).await?;
+async fn connect(server: &Server, statement: Duration) -> Result<(Client, JoinHandle<()>), Failure> {
+    let (client, connection) = server.options.connect(server.tls.clone()).await?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = describe(&error), "database connection ended");

@@ -7,13 +7,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
+use tokio::task::JoinHandle;
 use types::{ShardId, Timestamp};
 
 use super::archive::{Row, key};
 use super::page::Key;
+use super::postgres::{failed as refused, parameters};
 use super::query::{self, Statement, Table};
 use super::values::{Columns, Value, read_cursor, read_execution, read_instrument, read_order, read_trade};
 use super::{Cursor, HistoryError, sqlite_path};
@@ -35,7 +36,11 @@ pub(crate) struct Export {
 
 enum Open {
     Sqlite(SqliteConnection),
-    Postgres(PgConnection),
+    Postgres {
+        client: tokio_postgres::Client,
+        /// Moves the bytes, until the client is dropped and the server was told so.
+        driver: JoinHandle<Result<(), tokio_postgres::Error>>,
+    },
 }
 
 /// Where a pass over the rows of a shard is.
@@ -84,19 +89,16 @@ impl Export {
                 Open::Sqlite(connection)
             }
             HistoryDatabase::Postgres => {
-                let options: PgConnectOptions =
-                    config.database.url.expose().parse().map_err(|error| {
-                        HistoryError::Configuration(format!("database.url cannot be read: {error}"))
-                    })?;
-                let options = options.application_name(&config.database.application_name).disable_statement_logging();
+                let server = config.database.server().map_err(HistoryError::Configuration)?;
                 let wait = config.database.connection_timeout.0;
-                let mut connection = tokio::time::timeout(wait, options.connect())
+                let (client, driver) = tokio::time::timeout(wait, server.options.connect(server.tls))
                     .await
                     .map_err(|_| HistoryError::Unavailable(format!("no database connection within {wait:?}")))?
-                    .map_err(failed)?;
+                    .map_err(|error| refused(&error))?;
+                let driver = tokio::spawn(driver);
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                sqlx::query(begin).execute(&mut connection).await.map_err(failed)?;
-                Open::Postgres(connection)
+                client.batch_execute(begin).await.map_err(|error| refused(&error))?;
+                Open::Postgres { client, driver }
             }
         };
         Ok(Self { connection, limit })
@@ -137,8 +139,17 @@ impl Export {
     /// Ends the transaction. Dropping the connection does the same, less politely.
     pub(crate) async fn end(self) {
         let closed = match self.connection {
-            Open::Sqlite(connection) => connection.close().await,
-            Open::Postgres(connection) => connection.close().await,
+            Open::Sqlite(connection) => connection.close().await.map_err(failed),
+            Open::Postgres { client, driver } => {
+                drop(client);
+                let late = |_| HistoryError::Unavailable("the server did not take leave".to_owned());
+                match tokio::time::timeout(self.limit, driver).await.map_err(late) {
+                    Ok(Ok(ended)) => ended.map_err(|error| refused(&error)),
+                    // It can only have panicked, which the log has told.
+                    Ok(Err(_)) => Ok(()),
+                    Err(late) => Err(late),
+                }
+            }
         };
         if let Err(error) = closed {
             tracing::debug!(%error, "the connection of a backup was not closed cleanly");
@@ -149,15 +160,14 @@ impl Export {
         &mut self,
         statement: &Statement,
         sqlite: impl Fn(&SqliteRow) -> Result<T, HistoryError>,
-        postgres: impl Fn(&PgRow) -> Result<T, HistoryError>,
+        postgres: impl Fn(&tokio_postgres::Row) -> Result<T, HistoryError>,
     ) -> Result<Vec<T>, HistoryError> {
         let limit = self.limit;
         let late = |_| HistoryError::Unavailable(format!("the database took longer than {limit:?}"));
-        let sql = AssertSqlSafe(statement.sql.clone());
         match &mut self.connection {
             Open::Sqlite(connection) => {
                 let query = statement.values.iter().fold(
-                    sqlx::query::<_>(sql),
+                    sqlx::query::<_>(AssertSqlSafe(statement.sql.clone())),
                     |query: sqlx::query::Query<'_, sqlx::Sqlite, SqliteArguments>, value| match value {
                         Value::Int(number) => query.bind(*number),
                         Value::Small(number) => query.bind(i64::from(*number)),
@@ -168,18 +178,10 @@ impl Export {
                 let rows = tokio::time::timeout(limit, query.fetch_all(connection)).await.map_err(late)?;
                 rows.map_err(failed)?.iter().map(sqlite).collect()
             }
-            Open::Postgres(connection) => {
-                let query = statement.values.iter().fold(
-                    sqlx::query::<_>(sql),
-                    |query: sqlx::query::Query<'_, sqlx::Postgres, PgArguments>, value| match value {
-                        Value::Int(number) => query.bind(*number),
-                        Value::Small(number) => query.bind(*number),
-                        Value::Text(text) => query.bind(text.as_str().to_owned()),
-                        Value::Id(id) => query.bind(id.to_vec()),
-                    },
-                );
-                let rows = tokio::time::timeout(limit, query.fetch_all(connection)).await.map_err(late)?;
-                rows.map_err(failed)?.iter().map(postgres).collect()
+            Open::Postgres { client, .. } => {
+                let values = parameters(&statement.values);
+                let rows = tokio::time::timeout(limit, client.query(&statement.sql, &values)).await.map_err(late)?;
+                rows.map_err(|error| refused(&error))?.iter().map(postgres).collect()
             }
         }
     }
@@ -192,23 +194,4 @@ fn read(table: Option<Table>, row: &impl Columns) -> Result<Row, HistoryError> {
         Some(Table::Executions) => Row::Execution(read_execution(row)?),
         Some(Table::Trades) => Row::Trade(read_trade(row)?),
     })
-}
-
-impl Columns for PgRow {
-    fn int(&self, at: usize) -> Result<i64, HistoryError> {
-        self.try_get(at).map_err(failed)
-    }
-
-    fn small(&self, at: usize) -> Result<i16, HistoryError> {
-        self.try_get(at).map_err(failed)
-    }
-
-    fn text(&self, at: usize) -> Result<String, HistoryError> {
-        self.try_get(at).map_err(failed)
-    }
-
-    fn id(&self, at: usize) -> Result<[u8; 16], HistoryError> {
-        let bytes: Vec<u8> = self.try_get(at).map_err(failed)?;
-        bytes.try_into().map_err(|_| HistoryError::Damaged(format!("column {at} does not hold 16 bytes")))
-    }
 }

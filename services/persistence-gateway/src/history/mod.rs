@@ -8,6 +8,7 @@ mod audit_copy;
 mod codes;
 mod compare;
 mod export;
+mod migrate;
 mod page;
 mod postgres;
 mod query;

@@ -6,18 +6,17 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use deadpool_postgres::{ObjectId, Transaction};
-use service_kit::with_causes;
-use sqlx::ConnectOptions;
-use sqlx::migrate::Migrator;
+use journal_store::postgres::{describe, remedy};
 use tokio_postgres::Row;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use types::{LogId, Seq, ShardId};
 
+use super::migrate::migrate;
 use super::query::Statement;
 use super::values::{
     Columns, EXECUTION_COLUMNS, INSTRUMENT_COLUMNS, ORDER_COLUMNS, TRADE_COLUMNS, Value, cursor_values,
@@ -27,8 +26,6 @@ use super::{Cursor, HistoryError, OrderChange, Projected, RowBatch};
 use crate::config::DatabaseConfig;
 use crate::pools::PoolGauge;
 use crate::pools::postgres::{Lease, PostgresPool, Purpose};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// First half of the key of the lock that a shard's projector holds; the other half is the shard.
 const PROJECTOR_LOCK: i32 = 0x6869_7670;
@@ -41,7 +38,6 @@ const NOTICE_A_LOST_HOST: &str =
 #[derive(Debug)]
 pub struct PostgresWriter {
     pool: PostgresPool,
-    config: DatabaseConfig,
     migrated: bool,
     /// The connection that holds the shard's lock.
     locked_on: Option<ObjectId>,
@@ -55,16 +51,15 @@ pub(super) struct PostgresReader {
 
 /// What an answer of the server, or the lack of one, means.
 pub(crate) fn failed(error: &tokio_postgres::Error) -> HistoryError {
-    match error.as_db_error() {
-        Some(error) => HistoryError::Refused(format!("{}: {}", error.code().code(), error.message())),
-        None => HistoryError::Unavailable(with_causes(error)),
-    }
+    let Some(answer) = error.as_db_error() else { return HistoryError::Unavailable(describe(error)) };
+    let text = format!("{}: {}", answer.code().code(), answer.message());
+    HistoryError::Refused(remedy(error).map_or_else(|| text.clone(), |remedy| format!("{text}; {remedy}")))
 }
 
 impl PostgresWriter {
     pub(super) fn new(config: &DatabaseConfig, gauge: Arc<PoolGauge>) -> Result<Self, HistoryError> {
         let pool = PostgresPool::new(config, 1, Purpose::Projector, gauge)?;
-        Ok(Self { pool, config: config.clone(), migrated: false, locked_on: None })
+        Ok(Self { pool, migrated: false, locked_on: None })
     }
 
     /// Its connection, as a pool of one.
@@ -86,16 +81,21 @@ impl PostgresWriter {
         &mut self,
         work: impl AsyncFnOnce(&mut Lease) -> Result<T, HistoryError>,
     ) -> Result<T, HistoryError> {
+        let limit = self.pool.query_timeout();
         if !self.migrated {
-            let limit = self.pool.connection_timeout() + self.pool.query_timeout();
-            tokio::time::timeout(limit, migrate(&self.config))
-                .await
-                .map_err(|_| HistoryError::Unavailable(format!("no database connection within {limit:?}")))??;
+            self.within(self.pool.connection_timeout() + limit, migrate).await?;
             self.migrated = true;
             tracing::info!("history database opened (postgres)");
         }
+        self.within(limit, work).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut Lease) -> Result<T, HistoryError>,
+    ) -> Result<T, HistoryError> {
         let mut client = self.pool.get().await?;
-        let limit = self.pool.query_timeout();
         match tokio::time::timeout(limit, work(&mut client)).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
@@ -167,22 +167,8 @@ impl PostgresWriter {
     }
 }
 
-async fn migrate(config: &DatabaseConfig) -> Result<(), HistoryError> {
-    let options: sqlx::postgres::PgConnectOptions = config
-        .url
-        .expose()
-        .parse()
-        .map_err(|error| HistoryError::Configuration(format!("database.url cannot be read: {error}")))?;
-    let options = options.application_name(&config.application_name).disable_statement_logging();
-    let mut connection = options.connect().await.map_err(|error| HistoryError::Unavailable(error.to_string()))?;
-    // sqlx takes an advisory lock: gateways that start together migrate one after another.
-    let migrated = MIGRATIONS.run(&mut connection).await.map_err(HistoryError::from);
-    drop(sqlx::Connection::close(connection).await);
-    migrated
-}
-
 /// Values as tokio-postgres wants them.
-fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+pub(super) fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
     values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
 }
 
@@ -423,5 +409,5 @@ impl Columns for Row {
 }
 
 fn damaged(error: &tokio_postgres::Error) -> HistoryError {
-    HistoryError::Damaged(with_causes(error))
+    HistoryError::Damaged(describe(error))
 }

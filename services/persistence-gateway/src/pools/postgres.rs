@@ -14,7 +14,6 @@ use deadpool_postgres::{
 };
 use service_kit::flood::Flood;
 use service_kit::{PoolStatus, async_trait};
-use tokio_postgres::NoTls;
 use wire::pb::admin::v1::{Pool as PoolView, PoolOptimization, PoolReset};
 
 use super::leases::{Leases, Use};
@@ -82,13 +81,13 @@ impl PostgresPool {
         purpose: Purpose,
         gauge: Arc<PoolGauge>,
     ) -> Result<Self, HistoryError> {
-        let options = config.postgres_options().map_err(HistoryError::Configuration)?;
+        let server = config.server().map_err(HistoryError::Configuration)?;
         let recycling_method = match purpose {
             // A server that hangs is noticed while a connection is waited for, not while a statement runs.
             Purpose::Questions { .. } => RecyclingMethod::Verified,
             Purpose::Projector => RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(options, NoTls, ManagerConfig { recycling_method });
+        let manager = Manager::from_config(server.options, server.tls, ManagerConfig { recycling_method });
         let renewed: Arc<Mutex<Option<Instant>>> = Arc::default();
         let oldest = Arc::clone(&renewed);
         let current = Hook::sync_fn(move |_, metrics: &Metrics| {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod backup;
+mod encrypted;
 mod fight;
 mod history;
 mod journal;
