@@ -15,7 +15,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub(crate) use cluster::{Cluster, Options, Version};
-pub(crate) use daemon::NoDaemon;
+pub(crate) use daemon::NoContainers;
 
 /// Pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

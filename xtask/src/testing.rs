@@ -50,7 +50,7 @@ pub(crate) fn run(root: &Path, quick: bool) -> Result<()> {
 /// package brings.
 fn containers(root: &Path) -> Result<Option<String>> {
     match compose::test(root, false, false, false) {
-        Err(error) if error.downcast_ref::<compose::NoDaemon>().is_some() => Ok(Some(format!("{error:#}"))),
+        Err(error) if error.downcast_ref::<compose::NoContainers>().is_some() => Ok(Some(format!("{error:#}"))),
         result => result.map(|()| None),
     }
 }

@@ -3,6 +3,10 @@
 # Docker daemon. Of this machine's own version of Debian, so that binaries that were built here find their libraries.
 set -eu
 image=${1:-hive-mind-base:local}
+if [ "$(id -u)" != 0 ]; then
+    echo "base.sh: debootstrap needs root: run this once as root, or give a Debian of a registry its name: docker tag debian:bookworm-slim $image" >&2
+    exit 1
+fi
 suite=bookworm
 if grep -q '^ID=debian$' /etc/os-release; then suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release); fi
 directory=$(mktemp -d)

@@ -31,17 +31,17 @@ pub(crate) struct Daemon {
     keep: bool,
 }
 
-/// No daemon can run on this machine, such as in a container that may not make containers.
+/// No container can be made on this machine, such as inside of one that may not make others.
 #[derive(Debug)]
-pub(crate) struct NoDaemon(String);
+pub(crate) struct NoContainers(pub(super) String);
 
-impl std::fmt::Display for NoDaemon {
+impl std::fmt::Display for NoContainers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for NoDaemon {}
+impl std::error::Error for NoContainers {}
 
 /// The daemon that was started, if that was needed, and what `DOCKER_HOST` has to be for it.
 pub(super) fn ensure(root: &Path, keep: bool) -> Result<(Option<Daemon>, Option<String>)> {
@@ -79,7 +79,7 @@ pub(super) fn ensure(root: &Path, keep: bool) -> Result<(Option<Daemon>, Option<
             let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
             let text = format!("the end of {}:\n{last}", log_file.display());
             match ended {
-                Some(status) => bail!(NoDaemon(format!("dockerd ended with {status}; {text}"))),
+                Some(status) => bail!(NoContainers(format!("dockerd ended with {status}; {text}"))),
                 None => bail!("dockerd does not answer; {text}"),
             }
         }
