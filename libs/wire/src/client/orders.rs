@@ -40,12 +40,21 @@ impl Default for RetryPolicy {
 
 /// Sends trading requests and finds out what became of them.
 ///
-/// Every method gives the answer, or an error. An error of [`Retry::InDoubt`] means that the deadline passed and
-/// the request may have been executed; any other one that it was not, by any of the attempts.
+/// Every method gives the answer, or an error. An error of [`Retry::InDoubt`] means that the request may have been
+/// executed: the deadline passed, or a later attempt was refused for good, which says nothing of the earlier one. Any
+/// other error means that it was not, by any of the attempts.
 #[derive(Clone, Debug)]
 pub struct OrderClient {
     cluster: Cluster,
     policy: RetryPolicy,
+}
+
+/// Why a request has no answer.
+struct Unanswered {
+    /// What the last attempt came to.
+    last: ApiError,
+    /// Whether an earlier one may have been executed.
+    in_doubt: bool,
 }
 
 /// Times a request follows a hint at once; then it waits, since leaders are changing faster than they are heard of.
@@ -67,25 +76,25 @@ impl OrderClient {
     /// Enters a new order.
     pub async fn submit(&self, request: &pb::SubmitOrderRequest) -> Result<pb::OrderReport, ApiError> {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.submit_order(request).await;
-        answered(self.until_known(&request.symbol, request, attempt).await?.report)
+        answered(self.until_known(&request.symbol, request, attempt).await.map_err(Unanswered::of_a_change)?.report)
     }
 
     /// Takes one order off the book.
     pub async fn cancel(&self, request: &pb::CancelOrderRequest) -> Result<pb::OrderReport, ApiError> {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.cancel_order(request).await;
-        answered(self.until_known(&request.symbol, request, attempt).await?.report)
+        answered(self.until_known(&request.symbol, request, attempt).await.map_err(Unanswered::of_a_change)?.report)
     }
 
     /// Changes an order.
     pub async fn replace(&self, request: &pb::ReplaceOrderRequest) -> Result<pb::OrderReport, ApiError> {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.replace_order(request).await;
-        answered(self.until_known(&request.symbol, request, attempt).await?.report)
+        answered(self.until_known(&request.symbol, request, attempt).await.map_err(Unanswered::of_a_change)?.report)
     }
 
     /// Takes many orders off the book.
     pub async fn mass_cancel(&self, request: &pb::MassCancelRequest) -> Result<pb::OrderReport, ApiError> {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.mass_cancel(request).await;
-        answered(self.until_known(&request.symbol, request, attempt).await?.report)
+        answered(self.until_known(&request.symbol, request, attempt).await.map_err(Unanswered::of_a_change)?.report)
     }
 
     /// Reads one order; `None` if the engine does not know it (any more).
@@ -93,8 +102,9 @@ impl OrderClient {
         let attempt = async |mut client: OrderServiceClient<Channel>, request| client.get_order(request).await;
         match self.until_known("", request, attempt).await {
             Ok(order) => Ok(Some(order)),
-            Err(error) if error.code == ErrorCode::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(unanswered) if unanswered.last.code == ErrorCode::NotFound => Ok(None),
+            // Whether an earlier attempt was executed matters to nobody: it changed nothing.
+            Err(unanswered) => Err(unanswered.last),
         }
     }
 
@@ -104,7 +114,7 @@ impl OrderClient {
         symbol: &str,
         request: &Q,
         attempt: impl AsyncFn(OrderServiceClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
-    ) -> Result<A, ApiError>
+    ) -> Result<A, Unanswered>
     where
         Q: Clone,
     {
@@ -123,7 +133,7 @@ impl OrderClient {
                 Err(_) => ApiError::new(ErrorCode::DeadlineExceeded, "no answer in time"),
             };
             match error.code.retry() {
-                Retry::Never => return Err(error),
+                Retry::Never => return Err(Unanswered { last: error, in_doubt }),
                 Retry::Later => {}
                 Retry::InDoubt => in_doubt = true,
             }
@@ -139,13 +149,20 @@ impl OrderClient {
             }
             let wait = error.retry_after.unwrap_or_default().max(backoff);
             if Instant::now() + wait >= deadline {
-                // What an earlier attempt left open, a later refusal does not settle.
-                let settled = !in_doubt || error.code.retry() == Retry::InDoubt;
-                return Err(if settled { error } else { ApiError::unknown_outcome(error.message) });
+                return Err(Unanswered { last: error, in_doubt });
             }
             sleep(wait).await;
             backoff = (backoff * 2).min(self.policy.backoff_max);
         }
+    }
+}
+
+impl Unanswered {
+    /// What whoever wanted to change something is told.
+    fn of_a_change(self) -> ApiError {
+        // What an earlier attempt left open, a later refusal does not settle.
+        let settled = !self.in_doubt || self.last.code.retry() == Retry::InDoubt;
+        if settled { self.last } else { ApiError::unknown_outcome(self.last) }
     }
 }
 

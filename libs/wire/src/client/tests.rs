@@ -66,6 +66,20 @@ async fn what_was_once_in_doubt_stays_so_when_time_runs_out() {
     assert_eq!(error.code, ErrorCode::Overloaded, "it was never executed, and the error says so");
 }
 
+/// The first attempt was executed, and its answer was lost; then the key was revoked.
+#[tokio::test]
+async fn what_was_once_in_doubt_stays_so_when_a_later_attempt_is_refused_for_good() {
+    let refusals = vec![
+        ApiError::new(ErrorCode::DeadlineExceeded, "late"),
+        ApiError::new(ErrorCode::Unauthenticated, "the key was revoked"),
+    ];
+    let (channel, behaviour) = start(Behaviour { refusals, ..Behaviour::default() });
+    let error = client(&channel).submit(&order("a-1")).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::UnknownOutcome, "the first attempt may have been executed");
+    assert!(error.message.contains("the key was revoked"), "{error}");
+    assert_eq!(behaviour.calls.load(Ordering::SeqCst), 2);
+}
+
 #[tokio::test]
 async fn a_missing_order_is_none() {
     let (channel, _) = start(Behaviour::default());
