@@ -168,6 +168,62 @@ fn r66_another_leadership_in_the_database_is_right() {
     assert_eq!(aside, ["shard-0.superseded-3"]);
 }
 
+/// The other leadership was promised the log as it ends in the database, and has written nothing yet.
+#[test]
+fn r66_a_crash_does_not_bring_entries_under_the_promise_of_another_leadership() {
+    let mut bench = Bench::begin();
+    let (mut rig, _) = bench.rig(BACKLOG, LIMIT);
+    rig.write(1, b"a").unwrap();
+    bench.server.kill();
+    rig.volatility.allow(true);
+    rig.write(1, b"mine").unwrap();
+    drop(rig);
+    bench.server.launch();
+    let (mut other, granted) = bench.rig("other.backlog", LIMIT);
+    other.storage.persist_control(&Control { promised: epoch(2), ..granted.control }).unwrap();
+
+    let (rig, found) = bench.rig(BACKLOG, LIMIT);
+    assert_eq!((found.tail, found.control.promised), (granted.tail, epoch(2)));
+    assert_eq!((rig.volatility.entries(), rig.volatility.superseded()), (0, 2));
+    other.write(2, b"theirs").unwrap();
+    assert_eq!(bench.texts(), "a a theirs theirs");
+}
+
+/// A leader hands on what the one before it made: the entries are older than the epoch they were written under.
+#[test]
+fn r66_entries_of_an_earlier_leadership_are_brought_under_the_one_that_wrote_them() {
+    let mut bench = Bench::begin();
+    let (mut rig, found) = bench.rig(BACKLOG, LIMIT);
+    rig.write(1, b"a").unwrap();
+    rig.storage.persist_control(&Control { promised: epoch(2), ..found.control }).unwrap();
+    bench.server.kill();
+    rig.volatility.allow(true);
+    rig.storage.write(&Unit { epoch: epoch(2), ..rig.next(1, b"b") }).unwrap();
+    drop(rig);
+    bench.server.launch();
+    let (rig, found) = bench.rig(BACKLOG, LIMIT);
+    assert_eq!((found.control.promised, rig.volatility.superseded()), (epoch(2), 0));
+    assert_eq!(bench.texts(), "a a b b");
+}
+
+/// I2: a leadership that began without the database, and has written nothing yet when that is back.
+#[test]
+fn r66_a_promise_alone_is_brought_to_the_database() {
+    let mut bench = Bench::begin();
+    let (mut rig, _) = bench.rig(BACKLOG, LIMIT);
+    rig.write(1, b"a").unwrap();
+    bench.server.kill();
+    rig.volatility.allow(true);
+    let known = rig.storage.refresh().unwrap();
+    rig.storage.persist_control(&Control { promised: epoch(2), ..known.control }).unwrap();
+    assert!(rig.storage.is_volatile());
+    bench.server.launch();
+    assert_eq!(rig.storage.refresh().unwrap().control.promised, epoch(2));
+    let (mut other, found) = bench.rig("other.backlog", LIMIT);
+    assert_eq!(found.control.promised, epoch(2));
+    assert!(matches!(other.write(1, b"old"), Err(StoreError::Fenced { .. })));
+}
+
 #[test]
 fn r66_the_file_is_bounded_and_switching_off_refuses() {
     let mut bench = Bench::begin();

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use journal_core::codec::record::{Place, Record};
-use journal_core::{Entry, Tail};
+use journal_core::{Entry, Tail, Unit};
 use types::{Epoch, Seq};
 
 use crate::StoreError;
@@ -71,21 +71,29 @@ impl Backlog {
         &self.entries
     }
 
-    /// The newest promise made meanwhile.
-    pub(super) const fn promised(&self) -> Option<Epoch> {
-        self.promised
+    /// The epoch under which it was taken: none later wrote or was promised here. None if there is nothing in it.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        newer(self.promised, self.entries.last())
     }
 
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.promised.is_none()
+        self.epoch().is_none()
     }
 
-    /// Adds entries; durable on this machine when it returns.
-    pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
-        let records: Vec<Record> = entries.iter().cloned().map(Record::Entry).collect();
+    /// Adds a unit's entries; durable on this machine when it returns.
+    pub(super) fn append(&mut self, unit: &Unit) -> Result<(), StoreError> {
+        let mut records: Vec<Record> = unit.entries.iter().cloned().map(Record::Entry).collect();
+        // A leader may hand on what an earlier one made: then the entries do not tell who wrote them.
+        let told = newer(self.promised, unit.entries.last()).is_some_and(|told| told.number >= unit.epoch.number);
+        if !told && let Some(first) = unit.entries.first() {
+            records.insert(0, Record::Truncate { to: Seq(first.seq.0 - 1), by: unit.epoch });
+        }
         self.add(&records)?;
-        self.entries.extend_from_slice(entries);
+        self.entries.extend_from_slice(&unit.entries);
+        if !told {
+            self.promised = Some(unit.epoch);
+        }
         Ok(())
     }
 
@@ -171,6 +179,10 @@ impl Backlog {
     }
 }
 
+fn newer(promised: Option<Epoch>, last: Option<&Entry>) -> Option<Epoch> {
+    promised.into_iter().chain(last.map(|entry| entry.epoch)).max_by_key(|epoch| epoch.number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,20 +207,24 @@ mod tests {
         (from..from + count).map(seal).collect()
     }
 
+    fn unit(entries: &[Entry]) -> Unit {
+        Unit { epoch: epoch(1), truncate_to: None, entries: entries.to_vec() }
+    }
+
     #[test]
     fn nothing_stands_behind_a_write_that_failed() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("shard-0.backlog");
         let taken = entries(5, 3);
         let mut backlog = Backlog::open(&path, DISK, 1 << 20).expect("nothing yet");
-        backlog.append(&taken[..1]).expect("written");
+        backlog.append(&unit(&taken[..1])).expect("written");
         let good = backlog.file.replace(File::open(&path).expect("readable, not writable"));
-        assert!(matches!(backlog.append(&taken[1..2]), Err(StoreError::Io { .. })));
+        assert!(matches!(backlog.append(&unit(&taken[1..2])), Err(StoreError::Io { .. })));
         backlog.file = good;
-        assert!(matches!(backlog.append(&taken[1..2]), Err(StoreError::OutOfService { .. })));
+        assert!(matches!(backlog.append(&unit(&taken[1..2])), Err(StoreError::OutOfService { .. })));
         assert_eq!(Backlog::open(&path, DISK, 1 << 20).expect("read").entries(), &taken[..1]);
         backlog.clear().expect("removed");
-        backlog.append(&taken[1..]).expect("a new file is as good as ever");
+        backlog.append(&unit(&taken[1..])).expect("a new file is as good as ever");
         assert_eq!(Backlog::open(&path, DISK, 1 << 20).expect("read").entries(), &taken[1..]);
     }
 
@@ -219,9 +235,9 @@ mod tests {
         let taken = entries(5, 6);
         let mut backlog = Backlog::open(&path, DISK, 1 << 20).expect("nothing yet");
         assert!(backlog.is_empty());
-        backlog.append(&taken[..4]).expect("written");
+        backlog.append(&unit(&taken[..4])).expect("written");
         backlog.promise(&taken[3].tail(), epoch(2)).expect("written");
-        backlog.append(&taken[4..]).expect("written");
+        backlog.append(&unit(&taken[4..])).expect("written");
         drop(backlog);
         let whole = std::fs::read(&path).expect("it is there");
         for length in 0..=whole.len() {
@@ -229,7 +245,7 @@ mod tests {
             let found = Backlog::open(&path, DISK, 1 << 20).expect("read");
             assert_eq!(found.entries(), &taken[..found.entries().len()], "torn at {length}");
             if length == whole.len() {
-                assert_eq!((found.entries().len(), found.promised()), (6, Some(epoch(2))));
+                assert_eq!((found.entries().len(), found.epoch()), (6, Some(epoch(2))));
             }
         }
         assert!(Backlog::open(&path, DISK + 1, 1 << 20).expect("read").is_empty(), "of another journal");
@@ -241,12 +257,12 @@ mod tests {
         let path = directory.path().join("shard-0.backlog");
         let taken = entries(1, 8);
         let mut backlog = Backlog::open(&path, DISK, 1_000).expect("nothing yet");
-        backlog.append(&taken[..3]).expect("there is room for three");
-        assert!(matches!(backlog.append(&taken[3..]), Err(StoreError::Full { .. })));
+        backlog.append(&unit(&taken[..3])).expect("there is room for three");
+        assert!(matches!(backlog.append(&unit(&taken[3..])), Err(StoreError::Full { .. })));
         assert_eq!(backlog.entries().len(), 3);
         backlog.clear().expect("removed");
         assert!(backlog.is_empty() && !path.exists());
-        backlog.append(&taken[..1]).expect("there is room again");
+        backlog.append(&unit(&taken[..1])).expect("there is room again");
         let aside = backlog.set_aside().expect("renamed");
         assert!(backlog.is_empty() && aside.exists() && !path.exists());
     }

@@ -106,7 +106,7 @@ impl VolatileStorage {
         }
         let known = match self.in_doubt.take() {
             Some(unit) => {
-                if let Err(error) = backlog.append(&unit.entries) {
+                if let Err(error) = backlog.append(&unit) {
                     (self.known, self.in_doubt) = (Some(known), Some(unit));
                     return Err(error);
                 }
@@ -148,18 +148,25 @@ impl VolatileStorage {
         self.inner.be_quick(false);
         for _ in 0..ATTEMPTS {
             let found = self.inner.refresh()?;
-            let Some(backlog) = self.backlog.as_mut().filter(|backlog| !backlog.is_empty()) else {
+            let backlog = self.backlog.as_mut().and_then(|backlog| Some((backlog.epoch()?, backlog)));
+            let Some((epoch, backlog)) = backlog else {
                 self.active = false;
                 self.tell();
                 return Ok(found);
             };
-            let epoch = self.known.as_ref().map_or(found.control.promised, |known| known.control.promised);
-            let epoch = backlog.promised().filter(|promised| promised.number > epoch.number).unwrap_or(epoch);
-            let brought = match missing(&found, backlog.entries()) {
-                Some(missing) => bring(&mut self.inner, epoch, missing),
-                None => return self.superseded(&StoreError::Mismatch { found: found.tail }),
+            let Some(missing) = missing(&found, backlog.entries()) else {
+                return self.superseded(&StoreError::Mismatch { found: found.tail });
             };
-            match brought {
+            if epoch.number > found.control.promised.number {
+                // Also where no entry is missing: a promise is not forgotten (I2).
+                match self.inner.persist_control(&Control { promised: epoch, ..found.control.clone() }) {
+                    Err(error) if error.is_refusal() => continue,
+                    done => done?,
+                }
+            }
+            // Never under what the database promises now: that may be another leadership, which has been told already
+            // where the log ends (I3, I12).
+            match bring(&mut self.inner, epoch, missing) {
                 Ok(entries) => {
                     backlog.clear()?;
                     tracing::info!(
@@ -327,7 +334,7 @@ impl Storage for VolatileStorage {
         }
         position.admit(unit, |_| Ok(Some(position.tail.chain)))?;
         if let Some(backlog) = &mut self.backlog {
-            backlog.append(&unit.entries)?;
+            backlog.append(unit)?;
         }
         self.known = self.known.take().and_then(|known| known::extended(known, unit));
         self.tell();
