@@ -69,6 +69,8 @@ pub enum Input {
     /// The storage was read again: because [`Effect::Reload`] asked for it, or because somebody else may have written
     /// to it.
     Reloaded(Recovered),
+    /// The same, and what the storage had taken as volatile is not in it: another leadership superseded it.
+    Superseded(Recovered),
     /// It could not be read again. Everything is answered with a failure until it could ([`Input::Reloaded`]).
     ReloadFailed {
         /// Why, for people.
@@ -266,6 +268,7 @@ impl Acceptor {
             Input::Persisted { token } => self.persisted(token, out),
             Input::Failed { token, error } => self.failed(token, error, out),
             Input::Reloaded(recovered) => self.reloaded(recovered, out),
+            Input::Superseded(recovered) => self.superseded(recovered, out),
             Input::ReloadFailed { reason } => self.reload_failed(reason, out),
             Input::Trim { base } => self.trim(base),
         }

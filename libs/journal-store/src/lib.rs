@@ -55,6 +55,12 @@ pub trait Storage: Send {
         false
     }
 
+    /// Whether volatile entries were set aside since this was asked last, because another leadership had begun in the
+    /// storage proper: what [`Self::refresh`] brought then lacks them.
+    fn has_superseded(&mut self) -> bool {
+        false
+    }
+
     /// Reads what others may have written since. Follows a [`Self::recover`], and resolves a failure as that does.
     ///
     /// # Errors

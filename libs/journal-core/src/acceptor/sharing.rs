@@ -78,6 +78,14 @@ impl Acceptor {
         }
     }
 
+    /// What was acknowledged as volatile, promises too, may be undone, and was. Nothing of it is looked for.
+    pub(super) fn superseded(&mut self, recovered: Recovered, out: &mut Vec<Effect>) {
+        assert!(self.shared, "only in a shared storage another leadership can begin");
+        self.abandon("another leadership superseded what was volatile here", out);
+        self.load(recovered);
+        out.push(Effect::Committed { seq: self.commit });
+    }
+
     /// What the storage said once and does not say any more. It stays so however often it is read.
     fn lost_by(&self, recovered: &Recovered) -> Option<String> {
         let Recovered { control, tail, chains, .. } = recovered;

@@ -1,8 +1,8 @@
 //! Scenarios of one voter.
 //!
 //! Inputs: `fence CLIENT EPOCH [gen G] [log L]`, `append CLIENT EPOCH LOG FROM..TO [commit C]` (entries FROM to TO of
-//! a log; FROM..FROM-1 is a heartbeat), `persisted`, `failed`, `fenced EPOCH`, `moved`, `reload LOG EPOCH`, `unread`,
-//! `trim LOG SEQ`.
+//! a log; FROM..FROM-1 is a heartbeat), `persisted`, `failed`, `fenced EPOCH`, `moved`, `reload LOG EPOCH`,
+//! `superseded LOG EPOCH`, `unread`, `trim LOG SEQ`.
 
 use std::collections::BTreeMap;
 
@@ -63,6 +63,7 @@ fn parse(logs: &BTreeMap<String, Vec<Entry>>, token: u64, line: &str) -> Input {
         "moved" => Input::Failed { token, error: PersistError::Moved },
         "unread" => Input::ReloadFailed { reason: "no connection".to_owned() },
         "reload" => Input::Reloaded(recovered(&logs[words[1]], epoch(words[2]).number)),
+        "superseded" => Input::Superseded(recovered(&logs[words[1]], epoch(words[2]).number)),
         "trim" => {
             let seq: usize = words[2].parse().expect("seq");
             Input::Trim { base: logs[words[1]][seq - 1].tail() }

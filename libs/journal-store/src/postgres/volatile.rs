@@ -54,6 +54,8 @@ pub struct VolatileStorage {
     /// A unit that the database may have or may not have taken.
     in_doubt: Option<Unit>,
     active: bool,
+    /// Entries were set aside, and nobody was told yet.
+    superseded: bool,
 }
 
 impl Volatility {
@@ -90,7 +92,8 @@ impl VolatileStorage {
     #[must_use]
     pub fn new(shard: ShardId, inner: PostgresStorage, path: PathBuf, limit: u64, volatility: Volatility) -> Self {
         let (backlog, known, in_doubt) = (None, None, None);
-        Self { shard, inner, path, limit, volatility, backlog, known, in_doubt, active: false }
+        let (active, superseded) = (false, false);
+        Self { shard, inner, path, limit, volatility, backlog, known, in_doubt, active, superseded }
     }
 
     /// The database does not answer: goes on without it, if that is allowed and possible. What it was asked last counts
@@ -196,6 +199,9 @@ impl VolatileStorage {
             );
         }
         self.active = false;
+        self.superseded = true;
+        // It must not be gone on with, should the database be away again.
+        (self.known, self.in_doubt) = (None, None);
         self.tell();
         self.inner.refresh()
     }
@@ -281,6 +287,10 @@ impl Storage for VolatileStorage {
 
     fn is_volatile(&self) -> bool {
         self.active
+    }
+
+    fn has_superseded(&mut self) -> bool {
+        std::mem::take(&mut self.superseded)
     }
 
     fn persist_control(&mut self, control: &Control) -> Result<(), StoreError> {

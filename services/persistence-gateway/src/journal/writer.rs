@@ -469,7 +469,14 @@ impl Writer {
                     tracing::info!(shard = %self.shard, tail = %recovered.tail.seq, "journal read again");
                 }
                 self.storage_failed = false;
-                self.step(Input::Reloaded(recovered));
+                if self.storage.has_superseded() {
+                    // Both go back: what followed them saw entries that are no more.
+                    self.published.tail.send_replace(recovered.tail.seq);
+                    self.step(Input::Superseded(recovered));
+                    self.published.commit.send_replace(self.acceptor.commit());
+                } else {
+                    self.step(Input::Reloaded(recovered));
+                }
                 self.published.sight.promised(self.acceptor.promised());
                 self.tell_tail();
             }

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use journal_core::{AppendReply, FenceReply};
 use journal_store::testing::PostgresServer;
-use persistence_gateway::config::JournalBackend;
+use persistence_gateway::config::{DatabaseUrl, JournalBackend};
 use persistence_gateway::{Config, VerifyOptions, verify};
 use service_kit::Condition;
+use types::Epoch;
 use wire::convert;
 use wire::pb::journal::v1::{LeaderSeenRequest, LeaderSeenResponse, ReadRequest};
 
 use crate::support::{Gateway, Leader, START, commands, epoch, fence, with_postgres};
+
+/// Between two looks at what a gateway does by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 pub(crate) fn shared(url: &str) -> Config {
     let mut config = with_postgres(url.to_owned());
@@ -142,10 +146,68 @@ async fn committed_entries_are_followed_through_another_gateway() {
     two.stop().await;
 }
 
+/// Waits until a leader is told of a newer promise.
+async fn deposed(leader: &mut Leader) -> Epoch {
+    let wait = async {
+        loop {
+            // It leads on what is volatile; or the journal is out of service.
+            match leader.try_append(Vec::new()).await {
+                AppendReply::Refused { promised } => return promised,
+                AppendReply::Ok(_) | AppendReply::Failed { .. } => tokio::time::sleep(LOOK_AGAIN).await,
+                reply => panic!("{reply:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("deposed")
+}
+
+/// Two gateways, and the database is away for one of them only: what that one took meanwhile is superseded by the other
+/// one's leader, and it serves the next leader all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r66_a_gateway_whose_volatile_entries_were_superseded_goes_on() {
+    let server = PostgresServer::start();
+    let url = server.database();
+    server.sql(&url, "CREATE ROLE apart SUPERUSER LOGIN");
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut apart = shared(&url);
+    apart.database.url = DatabaseUrl::from(url.replace("postgres@", "apart@"));
+    apart.database.enable_memory_only_mode = true;
+    let one = Gateway::start(apart, dirs[0].path()).await;
+    let two = Gateway::start(shared(&url), dirs[1].path()).await;
+    let mut old = Leader::elect(&one, 1, START).await;
+    let commands = commands(66, 320);
+    old.apply(&commands[..80]).await;
+
+    server.sql(&url, "ALTER ROLE apart NOLOGIN");
+    server.sql(&url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'apart'");
+    old.apply(&commands[80..240]).await;
+    let mut new = Leader::elect(&two, 2, START + 100_000_000).await;
+    new.apply(&commands[80..88]).await;
+    assert!(new.tail.seq < old.tail.seq);
+    server.sql(&url, "ALTER ROLE apart LOGIN");
+
+    assert_eq!(deposed(&mut old).await, epoch(2));
+    let FenceReply::Granted(granted) = fence(&one, epoch(3)).await else { panic!("not granted") };
+    assert_eq!((granted.last, granted.commit), (new.tail, new.tail.seq));
+    // Who follows the log there hears of each entry, though there was a longer log once.
+    let from_seq = new.tail.seq.0 + 1;
+    let request = ReadRequest { from_seq, committed_only: true, follow: true, ..ReadRequest::default() };
+    let mut parts = one.journal().read(request).await.unwrap().into_inner();
+    assert!(parts.message().await.unwrap().unwrap().entries.is_empty());
+    let mut next = Leader::elect(&one, 4, START + 200_000_000).await;
+    next.apply(&commands[240..]).await;
+    let part = tokio::time::timeout(Duration::from_secs(60), parts.message()).await.unwrap();
+    assert_eq!(part.unwrap().unwrap().entries[0].seq, from_seq);
+    drop(parts);
+    one.stop().await;
+    two.stop().await;
+    assert_verified(&shared(&url), dirs[1].path(), next.tail.seq.0);
+}
+
 async fn role(gateway: &Gateway, wanted: &str) {
     let wait = async {
         while gateway.history_detail("projector-0").as_deref() != Some(wanted) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), wait).await.expect(wanted);

@@ -146,6 +146,26 @@ fn a_storage_that_forgot_stays_refused() {
     );
 }
 
+/// What was volatile is no promise: the storage is right without it, and everybody is served by what it holds.
+#[test]
+fn what_was_volatile_may_be_superseded() {
+    check(
+        "let a = 1 1 1
+         let b = 1 2
+         fence 1 3 => promise 3
+         persisted => reload
+         reload a 3 => committed 3; 1 granted last 3 commit 3
+         fence 2 3 => reload
+         superseded b 2 => 2 failed; committed 2
+         # read again, it is as it should be
+         reload b 2 =>
+         append 3 1 a 3..3 => 3 refused 2
+         fence 4 4 => promise 4
+         persisted => reload
+         reload b 4 => 4 granted last 2 commit 2",
+    );
+}
+
 /// A snapshot made elsewhere may be ahead of what this gateway has read.
 #[test]
 fn a_base_beyond_what_is_known_waits_for_the_entries() {
