@@ -36,7 +36,7 @@ use crate::live::LiveParts;
 use crate::pools::PoolGauge;
 use crate::pools::journal::JournalSessions;
 use crate::pools::postgres::PostgresPool;
-use crate::projector::{Projector, ProjectorOptions};
+use crate::projector::{HistoryHealth, Projector, ProjectorOptions};
 use crate::{EXIT_JOURNAL_DAMAGED, EXIT_JOURNAL_FAILED, blocking, journal, projector};
 
 /// Why a gateway cannot start.
@@ -158,6 +158,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     component.serves(<JournalServiceServer<JournalVoter> as NamedService>::NAME);
     let history = context.components.register_optional("history");
     history.serves(<HistoryServiceServer<HistoryQueries> as NamedService>::NAME);
+    let history = HistoryHealth::new(history);
 
     let database = database(&config);
     let readers = config.question_connections();
@@ -210,7 +211,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
             config: config.clone(),
             journal: spawned.handle.clone(),
             writer,
-            component: history.clone(),
+            health: history.clone(),
             audit: context.audit.clone(),
         })
         .map_err(|error| BuildError::System(error.to_string()))?;

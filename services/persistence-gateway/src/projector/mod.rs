@@ -9,12 +9,14 @@
 
 mod acts;
 mod catch_up;
+mod health;
 mod ledger;
 mod replica;
 mod snapshots;
 mod standstill;
 mod thread;
 
+pub use health::HistoryHealth;
 pub use ledger::LedgerError;
 pub use replica::ReplicaError;
 pub use standstill::Standstill;

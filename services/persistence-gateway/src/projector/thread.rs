@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use service_kit::Component;
+use service_kit::Condition;
 use service_kit::audit::Audit;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,16 +15,12 @@ use types::Seq;
 use super::acts::Acts;
 use super::catch_up::{CatchUp, Progress};
 use super::snapshots::Snapshots;
-use super::{ProjectError, Standstill};
+use super::{HistoryHealth, ProjectError, Standstill};
 use crate::config::Config;
 use crate::history::{HistoryWriter, RowBatch};
 use crate::journal::{Following, JournalHandle};
 use crate::metrics::ProjectionMetrics;
 
-/// Wait after the first failure.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Longest wait between two attempts.
-const RETRY_LAST: Duration = Duration::from_secs(30);
 /// Between two looks whether the projector of another process is gone.
 const STANDBY: Duration = Duration::from_secs(1);
 /// How long a projector that was asked to stop goes on to write what is committed.
@@ -43,7 +39,7 @@ pub struct ProjectorOptions {
     /// Where rows go.
     pub writer: HistoryWriter,
     /// Told how the history does.
-    pub component: Component,
+    pub health: HistoryHealth,
     /// Told of changes of orders.
     pub audit: Audit,
 }
@@ -110,14 +106,14 @@ struct Work {
     /// Held while this is the one that writes: what other gateways commit is noticed soon.
     following: Option<Following>,
     linger: Duration,
-    component: Component,
+    health: HistoryHealth,
     standstill: Standstill,
     memory: Arc<AtomicU64>,
 }
 
 impl Work {
     fn new(options: ProjectorOptions, standstill: Standstill, memory: Arc<AtomicU64>) -> Self {
-        let ProjectorOptions { config, journal, writer, component, audit } = options;
+        let ProjectorOptions { config, journal, writer, health, audit } = options;
         let state = CatchUp {
             shard: journal.shard(),
             log_id: journal.log_id(),
@@ -142,14 +138,13 @@ impl Work {
             linger: config.history.linger.0,
             snapshots: Snapshots::new(&config.journal, journal.clone()),
             journal,
-            component,
+            health,
             standstill,
             memory,
         }
     }
 
     async fn run(mut self, stop: CancellationToken) {
-        let mut retry = RETRY_FIRST;
         loop {
             let result = tokio::select! {
                 result = self.follow(&stop) => result,
@@ -160,20 +155,18 @@ impl Work {
             match result {
                 Ok(()) => break,
                 Err(error) if error.passes() => {
-                    self.failed(&error, retry);
+                    let retry = self.failed(&error);
                     tokio::select! {
                         () = tokio::time::sleep(retry) => {}
                         () = stop.cancelled() => break,
                     }
-                    // Each success starts anew, see `follow`.
-                    retry = if self.standstill.reason().is_some() { (retry * 2).min(RETRY_LAST) } else { RETRY_FIRST };
                 }
                 Err(error) => {
                     let shard = self.state.shard;
                     tracing::error!(%shard, %error, "projecting into the history database has stopped for good");
                     self.state.metrics.errors.increment(1);
                     self.standstill.set(&error.to_string());
-                    self.component.down(error.to_string());
+                    self.health.set(shard, Condition::Down, &error.to_string());
                     stop.cancelled().await;
                     break;
                 }
@@ -182,15 +175,17 @@ impl Work {
         self.state.writer.close().await;
     }
 
-    fn failed(&mut self, error: &ProjectError, retry: Duration) {
+    /// Says so. Returns how long to wait.
+    fn failed(&mut self, error: &ProjectError) -> Duration {
+        let retry = self.standstill.set(&error.to_string());
         let (shard, seconds) = (self.state.shard, retry.as_secs());
         tracing::warn!(%shard, %error, seconds, "history database not written, trying again");
         self.state.metrics.errors.increment(1);
         self.state.show_lag(*self.commit.borrow());
-        self.standstill.set(&error.to_string());
-        self.component.degraded(error.to_string());
+        self.health.set(shard, Condition::Degraded, &error.to_string());
         // Whether the last write succeeded is unknown.
         self.state.cursor = None;
+        retry
     }
 
     fn succeeded(&mut self) {
@@ -198,7 +193,7 @@ impl Work {
             tracing::info!(shard = %self.state.shard, reason, "history database written again");
             self.standstill.clear();
         }
-        self.component.ok();
+        self.health.set(self.state.shard, Condition::Ok, "");
         self.memory.store(self.state.replica.as_ref().map_or(0, |replica| replica.memory()), Ordering::Relaxed);
     }
 
@@ -206,7 +201,7 @@ impl Work {
     fn take_role(&mut self, progress: Progress) {
         let shard = self.state.shard;
         let role = if progress == Progress::Standby { "standby" } else { "writing" };
-        self.component.detail(format!("projector-{shard}"), role);
+        self.health.detail(format!("projector-{shard}"), role);
         if progress == Progress::Standby {
             self.following = None;
             self.snapshots.forget();

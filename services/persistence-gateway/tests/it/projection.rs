@@ -9,7 +9,7 @@ use journal_store::{LogReader, Storage, testing::PostgresServer};
 use matching::Exchange;
 use persistence_gateway::history::HistoryWriter;
 use persistence_gateway::pools::PoolGauge;
-use persistence_gateway::projector::{self, ProjectorOptions};
+use persistence_gateway::projector::{self, HistoryHealth, ProjectorOptions};
 use persistence_gateway::{Config, VerifyOptions, verify};
 use service_kit::Condition;
 use service_kit::trace::Tracer;
@@ -274,7 +274,7 @@ async fn two_projectors_of_one_history_write_each_entry_once() {
                     config: config.clone(),
                     journal: spawned.handle.clone(),
                     writer: HistoryWriter::new(&config, dir.path(), gauge).unwrap(),
-                    component: components.register(name),
+                    health: HistoryHealth::new(components.register(name)),
                     audit: service_kit::audit::Audit::none(),
                 })
                 .unwrap(),
