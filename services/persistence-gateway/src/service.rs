@@ -156,9 +156,7 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     config.check()?;
     let component = context.components.register("persistence");
     component.serves(<JournalServiceServer<JournalVoter> as NamedService>::NAME);
-    let history = context.components.register_optional("history");
-    history.serves(<HistoryServiceServer<HistoryQueries> as NamedService>::NAME);
-    let history = HistoryHealth::new(history);
+    let history = history_health(context);
 
     let database = database(&config);
     let readers = config.question_connections();
@@ -230,6 +228,12 @@ pub async fn build(config: impl Into<Live<Config>>, context: &NodeContext) -> Re
     gateway.following = Some(AbortOnDropHandle::new(tokio::spawn(live_parts.follow(live))));
     gateway.component.ok();
     Ok(gateway)
+}
+
+fn history_health(context: &NodeContext) -> HistoryHealth {
+    let component = context.components.register_optional("history");
+    component.serves(<HistoryServiceServer<HistoryQueries> as NamedService>::NAME);
+    HistoryHealth::new(component)
 }
 
 /// What the history's pools are pools of.
