@@ -80,10 +80,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// A backup that is not what it says is a difference; what cannot be done with a good one is refused.
-const fn backup_exit_code(error: &BackupError) -> u8 {
+fn backup_exit_code(error: &BackupError) -> u8 {
     match error {
         BackupError::Damaged { .. } | BackupError::Inconsistent { .. } => EXIT_DIFFERENCE,
         BackupError::Unknown { .. } | BackupError::Busy | BackupError::Target(_) => EXIT_REFUSED,
+        BackupError::Unfinished(cause) => backup_exit_code(cause),
         _ => EXIT_FAILURE,
     }
 }

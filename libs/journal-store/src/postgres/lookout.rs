@@ -51,6 +51,17 @@ impl PostgresLookout {
         self.sessions.clone()
     }
 
+    /// Whether a journal was ever opened there. Nothing is made.
+    ///
+    /// # Errors
+    /// As for [`Self::look`].
+    pub fn is_there(&mut self) -> Result<bool, StoreError> {
+        self.session.run("look for the journal", async |client, _| {
+            let there = "SELECT to_regclass('hivemind_journal.voter') IS NOT NULL";
+            Ok(client.query_one(there, &[]).await?.get(0))
+        })
+    }
+
     /// What stands there now. Shards that were never opened are left out.
     ///
     /// # Errors

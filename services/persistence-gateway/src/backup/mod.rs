@@ -101,6 +101,9 @@ pub enum BackupError {
     /// The history database.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// A restore into a database server failed half way.
+    #[error("{0}; the database may hold a part of the backup now: create it anew, then restore again")]
+    Unfinished(Box<BackupError>),
     /// The journal.
     #[error("the journal: {0}")]
     Journal(#[from] StoreError),

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use journal_core::Tail;
+use journal_store::StoreError;
+use journal_store::postgres::{PostgresLookout, Sighting, Timeouts};
 use serde::Serialize;
 use types::{LogId, Seq, ShardId};
 
@@ -25,6 +27,9 @@ use crate::pools::PoolGauge;
 use crate::projector::Replica;
 use crate::service::{journal_root, open_storage};
 
+/// What to do about a server that is not empty.
+const NAME_ANOTHER: &str =
+    "name an empty database in persistence_gateway.database.url, or create this one anew; it stays as it is";
 /// Rows written in one transaction.
 const ROWS: usize = 10_000;
 
@@ -123,7 +128,7 @@ impl RestoreOptions {
                 remove(&swap.staged);
             }
         }
-        placed?;
+        placed.map_err(|error| self.unfinished(error))?;
         let (stamp, _) = name_of_now();
         for swap in &swaps {
             swap.exchange(&stamp, &mut restored.kept)?;
@@ -146,8 +151,17 @@ impl RestoreOptions {
         Err(BackupError::Target(text))
     }
 
-    /// Nothing of a database server is overwritten.
+    /// Nothing of a database server is overwritten, also not what an earlier restore left half done there.
     async fn servers_are_empty(&self) -> Result<(), BackupError> {
+        if self.config.journal.backend == JournalBackend::Postgres {
+            let config = self.config.clone();
+            if let Some(found) = crate::blocking::storage(move || begun(&config)).await? {
+                return Err(BackupError::Target(format!(
+                    "the journal database holds a log of shard {} up to entry {}: {NAME_ANOTHER}",
+                    found.shard, found.tail
+                )));
+            }
+        }
         if self.config.history.database == HistoryDatabase::Postgres {
             let gauge = Arc::new(PoolGauge::new("restore", "postgres", 1));
             let reader = HistoryReader::new(&self.config, &self.data_dir, 1, gauge)?;
@@ -157,15 +171,23 @@ impl RestoreOptions {
                 Err(crate::history::HistoryError::Refused(_)) => Vec::new(),
                 Err(error) => return Err(error.into()),
             };
-            if let Some((shard, cursor)) = cursors.iter().find(|(_, cursor)| cursor.seq > Seq(0)) {
+            // A journal in files gets a new log, which no history can have begun to follow.
+            let new_log = self.config.journal.backend == JournalBackend::File;
+            if let Some((shard, cursor)) = cursors.iter().find(|(_, cursor)| new_log || cursor.seq > Seq(0)) {
                 return Err(BackupError::Target(format!(
-                    "the history database holds log {} of shard {shard} up to entry {}: name an empty database in \
-                     persistence_gateway.database.url; this one stays as it is",
+                    "the history database holds log {} of shard {shard} up to entry {}: {NAME_ANOTHER}",
                     cursor.log_id, cursor.seq
                 )));
             }
         }
         Ok(())
+    }
+
+    /// What is on this machine's disk was removed again; a server keeps what it was given.
+    fn unfinished(&self, error: BackupError) -> BackupError {
+        let on_a_server = self.config.journal.backend == JournalBackend::Postgres
+            || self.config.history.database == HistoryDatabase::Postgres;
+        if on_a_server { BackupError::Unfinished(Box::new(error)) } else { error }
     }
 
     /// The same configuration with other names for what is on this machine's disk.
@@ -208,6 +230,16 @@ impl RestoreOptions {
     }
 }
 
+/// A log that is not empty in the database of journals.
+fn begun(config: &Config) -> Result<Option<Sighting>, StoreError> {
+    let shards = config.shards.iter().copied().map(ShardId);
+    let mut lookout = PostgresLookout::new(config.database.url.expose(), shards, Timeouts::default())?;
+    if !lookout.is_there()? {
+        return Ok(None);
+    }
+    Ok(lookout.look()?.into_iter().find(|found| found.tail > Seq(0)))
+}
+
 fn told(replayed: &Replayed) -> RestoredShard {
     RestoredShard {
         shard: replayed.part.shard,
@@ -220,13 +252,7 @@ fn told(replayed: &Replayed) -> RestoredShard {
 
 /// A log that begins after `base`, with the state there as its snapshot. The storage draws its identities; one that is
 /// not empty refuses.
-fn log(
-    config: &Config,
-    data_dir: &Path,
-    shard: ShardId,
-    base: Tail,
-    state: &[u8],
-) -> Result<LogId, journal_store::StoreError> {
+fn log(config: &Config, data_dir: &Path, shard: ShardId, base: Tail, state: &[u8]) -> Result<LogId, StoreError> {
     let (mut storage, recovered) = open_storage(config, data_dir, shard, None)?;
     if base.seq > Seq(0) {
         // The snapshot first: a log that begins where no state is could not be followed by anybody.
@@ -239,7 +265,7 @@ fn log(
 }
 
 /// Opens what was written once more: the hash of the state that a start would find.
-fn state_of(config: &Config, data_dir: &Path, shard: ShardId) -> Result<Option<String>, journal_store::StoreError> {
+fn state_of(config: &Config, data_dir: &Path, shard: ShardId) -> Result<Option<String>, StoreError> {
     let (storage, recovered) = open_storage(config, data_dir, shard, None)?;
     let Some((at, bytes)) = storage.snapshots().latest()? else { return Ok(None) };
     let state = Replica::restore(at, &bytes).ok().map(|replica| replica.state_hash().to_string());

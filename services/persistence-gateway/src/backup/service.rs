@@ -278,7 +278,9 @@ fn refuse(error: &BackupError) -> ApiError {
         BackupError::Damaged { .. } | BackupError::Inconsistent { .. } => {
             ApiError::new(ErrorCode::DataLoss, error.to_string())
         }
-        BackupError::Journal(_) | BackupError::Replay(_) | BackupError::System(_) => ApiError::internal(error),
+        BackupError::Journal(_) | BackupError::Replay(_) | BackupError::System(_) | BackupError::Unfinished(_) => {
+            ApiError::internal(error)
+        }
     }
 }
 

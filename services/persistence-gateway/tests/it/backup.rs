@@ -165,6 +165,34 @@ async fn r80_a_backup_of_a_database_server_is_restored_into_another_database() {
     comes_back(from, on_postgres(&server.database(), JournalBackend::File)).await;
 }
 
+/// A restore into a server that fails half way leaves what no later one may be mixed with: both say what to do.
+#[tokio::test]
+async fn r80_what_a_failed_restore_left_in_a_server_is_said_and_refused() {
+    let server = PostgresServer::shared();
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (gateway, _leader) = traded(&small(), source.path()).await;
+    let location = Location::of(&small(), source.path());
+    create(&gateway, "").await;
+    gateway.stop().await;
+
+    // The journal is begun, then the tables of the history are not those that it needs.
+    let both = on_postgres(&server.database(), JournalBackend::Postgres);
+    server.sql(both.database.url.expose(), "CREATE TABLE trades ()");
+    let failed = restore(&both, target.path(), &location, false).await.unwrap_err();
+    assert!(matches!(failed, BackupError::Unfinished(_)) && failed.to_string().contains("anew"), "{failed}");
+    server.sql(both.database.url.expose(), "DROP TABLE trades");
+    // The connection was lost before the last rows and the cursor were written, say.
+    let rows = on_postgres(&server.database(), JournalBackend::File);
+    restore(&rows, target.path(), &location, false).await.unwrap();
+    server.sql(rows.database.url.expose(), "UPDATE projection SET seq = 0");
+    for into in [both, rows] {
+        for dry_run in [true, false] {
+            let refused = restore(&into, target.path(), &location, dry_run).await.unwrap_err();
+            assert!(matches!(refused, BackupError::Target(_)), "{refused}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn r79_the_same_order_gives_the_same_backup() {
     let dir = tempfile::tempdir().unwrap();
