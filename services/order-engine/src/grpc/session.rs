@@ -147,10 +147,14 @@ impl Reader {
             match request {
                 Ok(Some(request)) => {
                     // Relaxed, here and elsewhere: counters that guard no other memory.
-                    let full = self.counts.slots.fetch_add(1, Ordering::Relaxed) >= self.slots_max;
-                    let slot = self.start(&request);
-                    if full || self.out.try_send(Handed::Slot(slot)).is_err() {
+                    // Looked at first: what is started is executed, and nobody would hear of it.
+                    if self.counts.slots.fetch_add(1, Ordering::Relaxed) >= self.slots_max {
                         break Some(ApiError::slow_consumer("the stream of answers"));
+                    }
+                    let slot = self.start(&request);
+                    // There is a place for every slot, unless the client is gone.
+                    if self.out.try_send(Handed::Slot(slot)).is_err() {
+                        break None;
                     }
                 }
                 Ok(None) => break None,

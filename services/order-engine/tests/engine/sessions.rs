@@ -6,12 +6,13 @@ use order_engine::Config;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
+use wire::pb::orders::v1::get_order_request::Key;
 use wire::pb::orders::v1::order_session_response::Result as Answered;
-use wire::pb::orders::v1::{OrderSessionRequest, OrderSessionResponse, OrderStatus};
+use wire::pb::orders::v1::{GetOrderRequest, OrderSessionRequest, OrderSessionResponse, OrderStatus};
 use wire::status::{ApiError, ErrorCode};
 
 use crate::support::requests::{buy, in_session};
-use crate::support::{Engine, Rig};
+use crate::support::{Engine, Rig, code};
 
 async fn open(engine: &Engine) -> (mpsc::Sender<OrderSessionRequest>, Streaming<OrderSessionResponse>) {
     let (requests, queue) = mpsc::channel(4096);
@@ -97,6 +98,39 @@ async fn a_session_has_a_limit_of_its_own() {
     assert_eq!(reasons[4..], ["OVERLOADED"; 3]);
     rig.voter.disk.hold(false);
     engine.ready().await;
+    engine.stop().await;
+}
+
+/// A client that sends and sends and reads nothing: what comes after its last place is not executed behind its back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_without_a_place_for_the_answer_executes_nothing() {
+    let rig = Rig::with(Config { session_unanswered_max: 4, answer_timeout_ms: 60_000, ..Config::default() });
+    let engine = rig.start().await;
+    rig.voter.disk.hold(true);
+    let (requests, mut answers) = open(&engine).await;
+    requests.send(in_session(0, buy(1, "first", 1000, 1))).await.unwrap();
+    // Two places for each of four; these are refused at once, and wait for the answer to the first.
+    for n in 1..8 {
+        requests.send(in_session(n, buy(1, "malformed", 1000, 0))).await.unwrap();
+    }
+    requests.send(in_session(8, buy(1, "beyond", 1000, 1))).await.unwrap();
+    // The session takes nothing more, so it has looked at all of them.
+    requests.closed().await;
+    rig.voter.disk.hold(false);
+    let end = loop {
+        match answers.message().await {
+            Ok(answer) => assert!(answer.unwrap().client_seq < 8),
+            Err(status) => break ApiError::from_status(&status),
+        }
+    };
+    assert_eq!(end.code, ErrorCode::SlowConsumer);
+    let find = |id: &str| {
+        let key = Some(Key::ClientOrderId(id.to_owned()));
+        let (mut orders, request) = (engine.orders(), GetOrderRequest { account_id: 1, key, ..Default::default() });
+        async move { orders.get_order(request).await }
+    };
+    find("first").await.unwrap();
+    assert_eq!(code(find("beyond").await), ErrorCode::NotFound);
     engine.stop().await;
 }
 
