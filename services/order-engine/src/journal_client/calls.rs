@@ -42,6 +42,9 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(60);
 /// Pause before the voters are asked for a snapshot again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_millis(250);
 
+/// The same while there is one that cannot be read: it is large, and only people or a newer one change that.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
+
 /// One voter, for one call. Each of its ways is tried, beginning with the one in use.
 pub(super) struct Caller {
     shard: ShardId,
@@ -131,7 +134,7 @@ impl Caller {
     }
 
     /// The newest snapshot of this voter.
-    async fn snapshot(&self) -> Result<Option<(Tail, Vec<u8>)>, Status> {
+    async fn snapshot(&self) -> Found {
         let mut failure = Status::unavailable("there is no way to the voter");
         for _ in 0..self.ways.count() {
             let (way, client) = self.ways.current();
@@ -144,10 +147,7 @@ impl Caller {
         Err(failure)
     }
 
-    async fn snapshot_over(
-        &self,
-        mut client: JournalServiceClient<Channel>,
-    ) -> Result<Option<(Tail, Vec<u8>)>, Status> {
+    async fn snapshot_over(&self, mut client: JournalServiceClient<Channel>) -> Found {
         let request = pb::ReadSnapshotRequest { shard: self.shard.0, ..Default::default() };
         let mut parts = timely(SNAPSHOT_PATIENCE, client.read_snapshot(request)).await?.into_inner();
         let mut snapshot: Option<(Tail, Vec<u8>)> = None;
@@ -171,56 +171,157 @@ impl Caller {
     }
 }
 
-/// The newest snapshot of all voters. Asks until at least one has answered.
+/// The newest snapshot of all voters. Asks until there is one that can be read, or a voter says that there is none.
 pub(super) fn read_snapshot(callers: Vec<Caller>) -> BoxFuture<'static, JournalEvent> {
     async move {
-        let mut told = false;
+        let mut told = String::new();
         loop {
-            match newest_snapshot(&callers).await {
-                Ok(snapshot) => return JournalEvent::SnapshotRead { snapshot: snapshot.map(Box::new) },
-                Err(status) => {
-                    if !told {
-                        tracing::warn!(%status, "no journal voter could be asked for a snapshot, trying again");
-                        told = true;
-                    }
-                    tokio::time::sleep(SNAPSHOT_PAUSE).await;
-                }
+            let mut newest = Newest::default();
+            for caller in &callers {
+                newest.take(caller.snapshot().await).await;
             }
+            let missing = match newest.finish() {
+                Ok(snapshot) => return JournalEvent::SnapshotRead { snapshot: snapshot.map(Box::new) },
+                Err(missing) => missing,
+            };
+            let reason = missing.to_string();
+            if reason != told {
+                match &missing {
+                    Missing::Unreachable(_) => tracing::warn!("{reason}, trying again"),
+                    Missing::Unreadable { .. } => tracing::error!("{reason}"),
+                }
+                told = reason;
+            }
+            tokio::time::sleep(missing.pause()).await;
         }
     }
     .boxed()
 }
 
-async fn newest_snapshot(callers: &[Caller]) -> Result<Option<(Tail, Snapshot)>, Status> {
-    let mut newest: Option<(Tail, Vec<u8>)> = None;
-    let mut answered = false;
-    let mut failure = Status::unavailable("there are no voters");
-    for caller in callers {
-        match caller.snapshot().await {
-            Ok(found) => {
-                answered = true;
-                if let Some(found) = found
-                    && newest.as_ref().is_none_or(|(at, _)| at.seq < found.0.seq)
-                {
-                    newest = Some(found);
-                }
-            }
-            Err(status) => failure = status,
+/// A voter's newest snapshot, not decoded.
+type Found = Result<Option<(Tail, Vec<u8>)>, Status>;
+
+/// Why nothing can begin.
+#[derive(Debug, thiserror::Error)]
+enum Missing {
+    #[error("no journal voter could be asked for a snapshot ({0})")]
+    Unreachable(Status),
+    #[error(
+        "the journal's snapshot after entry {} cannot be read: {reason}: run the version of the program that made it",
+        at.seq
+    )]
+    Unreadable { at: Tail, reason: String },
+}
+
+impl Missing {
+    const fn pause(&self) -> Duration {
+        match self {
+            Self::Unreachable(_) => SNAPSHOT_PAUSE,
+            Self::Unreadable { .. } => UNREADABLE_PAUSE,
         }
     }
-    if !answered {
-        return Err(failure);
+}
+
+/// The newest snapshot among those that voters gave.
+#[derive(Default)]
+struct Newest {
+    newest: Option<(Tail, Snapshot)>,
+    /// A voter has none.
+    none: bool,
+    unreadable: Option<(Tail, String)>,
+    failure: Option<Status>,
+}
+
+impl Newest {
+    /// Decodes at once what is newer: never more than one is kept beside the one that comes in.
+    async fn take(&mut self, found: Found) {
+        let (at, bytes) = match found {
+            Ok(Some((at, _))) if self.newest.as_ref().is_some_and(|(newest, _)| newest.seq >= at.seq) => return,
+            Ok(Some(found)) => found,
+            Ok(None) => return self.none = true,
+            Err(status) => return self.failure = Some(status),
+        };
+        // A large one takes seconds: requests must not wait for it.
+        let decoded = tokio::task::spawn_blocking(move || codec::snapshot::decode(&bytes)).await;
+        match decoded.map_err(|error| error.to_string()).and_then(|decoded| decoded.map_err(|error| error.to_string()))
+        {
+            Ok(snapshot) => self.newest = Some((at, snapshot)),
+            Err(reason) => self.unreadable = Some((at, reason)),
+        }
     }
-    let Some((at, bytes)) = newest else { return Ok(None) };
-    // A large one takes seconds: requests must not wait for it.
-    let decoded = tokio::task::spawn_blocking(move || codec::snapshot::decode(&bytes)).await;
-    let decoded = decoded.map_err(|error| Status::internal(error.to_string()))?;
-    Ok(Some((at, decoded.map_err(|error| Status::data_loss(error.to_string()))?)))
+
+    /// An older one that can be read is as good: the log goes on from there. None where there is none at all.
+    fn finish(self) -> Result<Option<(Tail, Snapshot)>, Missing> {
+        match (self.newest, self.unreadable) {
+            (Some(newest), unreadable) => {
+                if let Some((at, reason)) = unreadable {
+                    tracing::warn!(seq = at.seq.0, reason, "snapshot cannot be read: another one is taken");
+                }
+                Ok(Some(newest))
+            }
+            (None, Some((at, reason))) => Err(Missing::Unreadable { at, reason }),
+            (None, None) if self.none => Ok(None),
+            (None, None) => {
+                Err(Missing::Unreachable(self.failure.unwrap_or_else(|| Status::unavailable("there are no voters"))))
+            }
+        }
+    }
 }
 
 async fn timely<T>(limit: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(limit, call).await {
         Ok(result) => result,
         Err(_) => Err(ApiError::new(ErrorCode::DeadlineExceeded, "no answer in time").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use journal_core::ChainHash;
+    use matching::Exchange;
+    use types::{Epoch, Incarnation};
+
+    fn at(seq: u64) -> Tail {
+        Tail { epoch: Epoch { number: 1, owner: Incarnation(1) }, seq: Seq(seq), chain: ChainHash::ZERO }
+    }
+
+    fn good(seq: u64) -> Found {
+        Ok(Some((at(seq), codec::snapshot::encode(&Exchange::new(ShardId(0)).snapshot()))))
+    }
+
+    /// As another version of the program would have written it.
+    fn foreign(seq: u64) -> Found {
+        let mut found = good(seq);
+        // The version follows the magic.
+        if let Ok(Some((_, bytes))) = &mut found {
+            bytes[8] = 9;
+        }
+        found
+    }
+
+    async fn newest(found: Vec<Found>) -> Result<Option<u64>, Missing> {
+        let mut newest = Newest::default();
+        for found in found {
+            newest.take(found).await;
+        }
+        Ok(newest.finish()?.map(|(at, _)| at.seq.0))
+    }
+
+    #[tokio::test]
+    async fn the_newest_snapshot_that_can_be_read_counts() {
+        let away = || Err(Status::unavailable("away"));
+        assert_eq!(newest(vec![good(5), good(9), good(7)]).await.expect("good"), Some(9));
+        assert_eq!(newest(vec![away(), Ok(None)]).await.expect("there is none"), None);
+        assert_eq!(newest(vec![foreign(9), good(5), away()]).await.expect("an older one"), Some(5));
+        assert_eq!(newest(vec![good(5), foreign(9)]).await.expect("an older one"), Some(5));
+        assert!(matches!(newest(vec![away()]).await, Err(Missing::Unreachable(_))));
+        // A voter that has none cannot speak for one that has.
+        let missing = newest(vec![Ok(None), foreign(9), away()]).await.expect_err("nothing to begin with");
+        assert!(
+            missing.to_string().contains("after entry 9") && missing.to_string().contains("version 9"),
+            "{missing}"
+        );
+        assert_eq!(missing.pause(), UNREADABLE_PAUSE);
     }
 }
