@@ -22,6 +22,43 @@ fn open(url: &str) -> (PostgresStorage, Recovered) {
     (storage, found)
 }
 
+/// A gateway that starts has the whole log to read; the leader goes on through the other ones.
+#[test]
+fn reading_the_log_at_start_holds_up_no_writer() {
+    let server = PostgresServer::shared();
+    let url = server.database();
+    let (mut writer, found) = open(&url);
+    let first = unit(found.control.log_id, epoch(1), &Tail::default(), &[b"a", b"b"]);
+    writer.write(&first).unwrap();
+    let locks = |granted: bool| {
+        let of_this = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let sql =
+            format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted = {granted} AND {of_this}");
+        let until = Instant::now() + Duration::from_secs(60);
+        while server.sql(&url, &sql) == "0" {
+            assert!(Instant::now() < until, "no lock with granted = {granted}");
+        }
+    };
+    // Each row read waits for a lock of ours.
+    server.sql(&url, "ALTER TABLE hivemind_journal.entry RENAME TO stored");
+    server.sql(
+        &url,
+        "CREATE VIEW hivemind_journal.entry AS SELECT * FROM hivemind_journal.stored
+         WHERE pg_advisory_lock_shared(7)::text IS NOT NULL",
+    );
+    let held = server.hold_a_transaction(&url, "SELECT pg_advisory_xact_lock(7)");
+    locks(true);
+    let starting = std::thread::spawn({
+        let url = url.clone();
+        move || open(&url).1
+    });
+    locks(false);
+    server.sql(&url, "SELECT 1 FROM hivemind_journal.voter FOR UPDATE NOWAIT");
+    drop(held);
+    let found = starting.join().unwrap();
+    assert_eq!(found.tail, first.entries[1].tail());
+}
+
 #[test]
 fn a_stale_writer_is_refused_by_the_database() {
     let server = PostgresServer::shared();

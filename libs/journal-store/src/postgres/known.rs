@@ -4,11 +4,12 @@
 //! changed. Deliberately absent: the content of entries; whoever reads an entry checks it.
 
 use journal_core::{Control, EpochStart, Recovered, Tail, Unit};
+use tokio_postgres::Transaction;
 use types::Seq;
 
 use super::reader::corrupt;
 use super::records::{PLACES, control, place, signed, tail, voter};
-use super::session::{Failure, Session, answer};
+use super::session::{Connection, Failure, Session, answer};
 use crate::StoreError;
 
 /// Rows read at once; each has some hundred bytes.
@@ -29,12 +30,7 @@ pub(super) fn refresh(session: &mut Session, shard: i32, known: &Recovered) -> R
         let select_voter = answer(limit, client.prepared(voter!())).await?;
         let select = answer(limit, client.prepared(PLACES)).await?;
         // One view of the row and of the entries. No lock: a writer that is cut off holds up nobody here.
-        let transaction = client
-            .build_transaction()
-            .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start();
-        let transaction = answer(limit, transaction).await?;
+        let transaction = answer(limit, view(client)).await?;
         let row = answer(limit, transaction.query_one(&select_voter, &[&shard])).await?;
         let (control, end) = match (control(&row), tail(&row)) {
             (Ok(control), Ok(tail)) => (control, tail),
@@ -86,6 +82,12 @@ pub(super) fn refresh(session: &mut Session, shard: i32, known: &Recovered) -> R
         Look::Goes(recovered) => Some(*recovered),
         Look::Differs => None,
     })
+}
+
+/// Begins to read the tables as they are now, whatever is written meanwhile.
+pub(super) async fn view(client: &mut Connection) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    let isolation = tokio_postgres::IsolationLevel::RepeatableRead;
+    client.build_transaction().isolation_level(isolation).read_only(true).start().await
 }
 
 /// What is known, above the base of `control`; `None` if that cannot be a later state of the same log.

@@ -38,6 +38,10 @@ use snapshots::PostgresSnapshots;
 pub use tls::{Tls, TlsError};
 pub use volatile::{VolatileStorage, Volatility};
 
+/// How often the whole log is read because what was read is no longer its beginning: a new leader replaced the end, or
+/// it was trimmed beyond. Neither happens twice within seconds.
+const RECOVERIES: usize = 4;
+
 /// One shard's journal in a database. Its calls block; never make one on a thread that runs async tasks.
 pub struct PostgresStorage {
     shard: i32,
@@ -110,8 +114,15 @@ impl Storage for PostgresStorage {
     fn recover(&mut self) -> Result<Recovered, StoreError> {
         // A failure before this is resolved by reading what the database says now.
         (self.service, self.known) = (Service::New, None);
-        let recovered = writer::recover(&mut self.session, self.shard)?;
-        Ok(self.opened(recovered))
+        for _ in 0..RECOVERIES {
+            let recovered = writer::recover(&mut self.session, self.shard)?;
+            writer::wait_for_writers(&mut self.session, self.shard)?;
+            if let Some(recovered) = known::refresh(&mut self.session, self.shard, &recovered)? {
+                return Ok(self.opened(recovered));
+            }
+        }
+        let reason = "the log is replaced faster than it can be read".to_owned();
+        Err(StoreError::Database { operation: "recover", reason })
     }
 
     fn refresh(&mut self) -> Result<Recovered, StoreError> {

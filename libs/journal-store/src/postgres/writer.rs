@@ -5,6 +5,7 @@ use journal_core::{ChainHash, Control, Entry, Recovered, Tail, Unit, Voter};
 use tokio_postgres::types::ToSql;
 use types::{Epoch, Seq};
 
+use super::known;
 use super::reader::corrupt;
 use super::records::{control, entries, entry, signed, tail, voter};
 use super::session::{Connection, Failure, Session, answer};
@@ -29,23 +30,24 @@ enum Claim {
     },
 }
 
-/// Reads and checks the whole log. Holding the row keeps writers out, and waits for one that was cut off while it
-/// committed: what is read here is final.
+/// Reads and checks the whole log as it stands. Writers go on meanwhile, and one that was cut off may commit yet: what
+/// they added is to be read after [`wait_for_writers`].
 pub(super) fn recover(session: &mut Session, shard: i32) -> Result<Recovered, StoreError> {
     let (log_id, disk_id): ([u8; 16], [u8; 16]) = (rand::random(), rand::random());
     let nobody = &[0_u8; 16][..];
     let limit = session.statement_limit();
     session.run_long("recover", async |client, _| {
-        let transaction = answer(limit, client.transaction()).await?;
         let identity: [&(dyn ToSql + Sync); 4] = [&shard, &&log_id[..], &&disk_id[..], &nobody];
-        let insert = transaction.execute(
+        let insert = client.execute(
             "INSERT INTO hivemind_journal.voter VALUES
                  ($1, $2, $3, 0, $4, 0, '{}', '{}', '{}', '{}', false, 0, 0, $4, $4, 0, 0, $4, $4)
              ON CONFLICT (shard) DO NOTHING",
             &identity,
         );
         answer(limit, insert).await?;
-        let row = answer(limit, transaction.query_one(voter!("FOR UPDATE"), &[&shard])).await?;
+        // One view of the row and of the entries. No lock: reading takes long, and a leader may be writing.
+        let transaction = answer(limit, known::view(client)).await?;
+        let row = answer(limit, transaction.query_one(voter!(), &[&shard])).await?;
         let (control, recorded) = match (control(&row), tail(&row)) {
             (Ok(control), Ok(tail)) => (control, tail),
             (Err(reason), _) | (_, Err(reason)) => return Ok(Err(corrupt(Seq(0), reason))),
@@ -78,6 +80,16 @@ pub(super) fn recover(session: &mut Session, shard: i32) -> Result<Recovered, St
             Err(reason) => Err(corrupt(expected, reason)),
         })
     })?
+}
+
+/// Returns when the writes under way have ended, also one of a process that was cut off while it committed.
+pub(super) fn wait_for_writers(session: &mut Session, shard: i32) -> Result<(), StoreError> {
+    session.run("wait for writers", async |client, _| {
+        // Every writer claims the row. It is let go with the statement.
+        let select = client.prepared("SELECT 1 FROM hivemind_journal.voter WHERE shard = $1 FOR SHARE").await?;
+        client.query_opt(&select, &[&shard]).await?;
+        Ok(())
+    })
 }
 
 /// Hash of an entry of the log.
