@@ -14,7 +14,7 @@ use wire::pb::orders::v1::{
     GetOrderRequest, GetTopologyRequest, MassCancelRequest, OrderReport, OrderStatus, Side, SubmitOrderRequest,
     get_order_request::Key,
 };
-use wire::transport::Channel;
+use wire::transport::{Channel, ClientOptions};
 
 const SHARDS: u32 = 8;
 
@@ -106,7 +106,8 @@ async fn one_engine_is_as_good_as_all() -> Result<()> {
     }
 
     // The other engine dies with what it led: the first one takes over, and clients notice a pause.
-    let both = Engines::roaming(cluster.engines.iter().map(|engine| engine.channel()).collect())?;
+    let both =
+        Engines::roaming(cluster.engines.iter().map(|engine| engine.channel()).collect(), &ClientOptions::default())?;
     let mut straight = Sessions::new(both.clone(), SessionOptions::default());
     let again = straight.send(Command::Submit(order(0, &symbols(SHARDS)[0]))).await?.await.result?;
     assert!(again.duplicate);

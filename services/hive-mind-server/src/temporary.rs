@@ -62,7 +62,7 @@ impl LoadTarget {
         match self {
             Self::Running(addresses, options) if addresses.len() > 1 => {
                 let channels = addresses.iter().map(|address| connect(address, options));
-                Ok(Cluster::roaming(channels.collect())?)
+                Ok(Cluster::roaming(channels.collect(), options)?)
             }
             _ => Ok(Cluster::fixed(self.channel()?)),
         }

@@ -31,8 +31,8 @@ pub struct Cluster(Arc<Inner>);
 struct Inner {
     /// Where to begin; at least one.
     targets: Vec<Channel>,
-    /// Whether requests may go to engines that were not given.
-    roams: bool,
+    /// How leaders are connected to; none if requests keep to the engines that were given.
+    leaders: Option<ClientOptions>,
     map: Mutex<Map>,
     /// Held by whoever asks for the map, so that only one does.
     asking: tokio::sync::Mutex<()>,
@@ -71,22 +71,25 @@ impl Cluster {
     /// The engine at the end of `channel`, which hands on what it does not lead.
     #[must_use]
     pub fn fixed(channel: Channel) -> Self {
-        Self::with(vec![channel], false)
+        Self::with(vec![channel], None)
     }
 
-    /// Engines of one cluster, at least one of them: the others are learned, and requests go straight to leaders.
+    /// Engines of one cluster, at least one of them: the others are learned, and requests go straight to leaders, with
+    /// the credentials and the TLS of `options`. There is always another engine to turn to, so a leader that is gone
+    /// is noticed as [`ClientOptions::to_a_peer`] says.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidArgument`] without any.
-    pub fn roaming(targets: Vec<Channel>) -> Result<Self, ApiError> {
+    pub fn roaming(targets: Vec<Channel>, options: &ClientOptions) -> Result<Self, ApiError> {
         if targets.is_empty() {
             return Err(ApiError::invalid("targets", "name at least one engine"));
         }
-        Ok(Self::with(targets, true))
+        let (credentials, tls) = (options.credentials.clone(), options.tls.clone());
+        Ok(Self::with(targets, Some(ClientOptions { credentials, tls, ..ClientOptions::to_a_peer() })))
     }
 
-    fn with(targets: Vec<Channel>, roams: bool) -> Self {
-        Self(Arc::new(Inner { targets, roams, map: Mutex::default(), asking: tokio::sync::Mutex::default() }))
+    fn with(targets: Vec<Channel>, leaders: Option<ClientOptions>) -> Self {
+        Self(Arc::new(Inner { targets, leaders, map: Mutex::default(), asking: tokio::sync::Mutex::default() }))
     }
 
     /// A way to any engine.
@@ -98,7 +101,7 @@ impl Cluster {
 
     /// The way for a request about this instrument; an empty text is about none.
     pub async fn way(&self, symbol: &str) -> Way {
-        if !self.0.roams || symbol.is_empty() {
+        if self.0.leaders.is_none() || symbol.is_empty() {
             return self.any();
         }
         if let Some(way) = self.straight(symbol) {
@@ -118,7 +121,7 @@ impl Cluster {
     pub fn learn(&self, hint: &LeaderHint) -> bool {
         let mut map = self.map();
         let known = map.leaders.get(&hint.shard).map_or(0, |known| known.epoch);
-        let news = self.0.roams && !hint.address.is_empty() && hint.epoch > known;
+        let news = self.0.leaders.is_some() && !hint.address.is_empty() && hint.epoch > known;
         if news {
             map.leaders.insert(hint.shard, hint.clone());
         }
@@ -138,13 +141,14 @@ impl Cluster {
     }
 
     fn straight(&self, symbol: &str) -> Option<Way> {
+        let options = self.0.leaders.as_ref()?;
         let mut map = self.map();
         let shard = map.shard_of(symbol)?;
         let LeaderHint { address, epoch, .. } = map.leaders.get(&shard)?.clone();
         let channel = match map.channels.get(&address) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = connect(&address.parse().ok()?, &ClientOptions::to_a_peer());
+                let channel = connect(&address.parse().ok()?, options);
                 map.channels.insert(address.clone(), channel.clone());
                 channel
             }

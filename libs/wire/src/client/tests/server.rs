@@ -14,6 +14,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::api_key::ApiKey;
 use crate::pb::orders::v1 as pb;
 use crate::pb::orders::v1::order_service_server::{OrderService, OrderServiceServer};
 use crate::pb::orders::v1::order_session_request::Command;
@@ -36,6 +37,8 @@ pub(super) struct Behaviour {
 
 pub(super) struct Observed {
     pub(super) calls: AtomicUsize,
+    /// Names of the keys that were shown with new orders.
+    pub(super) keys: Mutex<Vec<Option<String>>>,
     pub(super) release: Notify,
     pub(super) end_sessions: Notify,
     refusals: Mutex<VecDeque<ApiError>>,
@@ -49,6 +52,7 @@ struct Orders(Arc<Observed>);
 pub(super) fn start(mut behaviour: Behaviour) -> (Channel, Arc<Observed>) {
     let observed = Arc::new(Observed {
         calls: AtomicUsize::new(0),
+        keys: Mutex::default(),
         release: Notify::new(),
         end_sessions: Notify::new(),
         refusals: Mutex::new(std::mem::take(&mut behaviour.refusals).into()),
@@ -92,6 +96,8 @@ impl OrderService for Orders {
         &self,
         request: Request<pb::SubmitOrderRequest>,
     ) -> Result<Response<pb::SubmitOrderResponse>, Status> {
+        let key = ApiKey::of_headers(request.metadata().as_ref()).unwrap();
+        self.0.keys.lock().unwrap().push(key.map(|key| key.id().to_owned()));
         let report = self.0.answer(request.into_inner().client_order_id)?;
         Ok(Response::new(pb::SubmitOrderResponse { report: Some(report) }))
     }
