@@ -257,13 +257,11 @@ impl Service for OrderEngine {
         let mut tick = tokio::time::interval(HEALTH_TICK);
         loop {
             tokio::select! {
-                Some(ended) = loops.join_next() => outcome(ended)?,
+                // A leadership ends when its shard has answered everything; a shard when it has no leadership left.
+                ended = next_end(&mut loops, &mut leaderships) => ended?,
                 () = shutdown.draining(), if !closing.is_cancelled() => closing.cancel(),
                 () = shutdown.stopped() => return Ok(()),
                 _ = tick.tick() => health.tick(),
-                // A leadership ends when its shard has answered everything; a shard when it has no leadership left.
-                Some(_) = leaderships.join_next() => {}
-                else => return Ok(()),
             }
             if loops.is_empty() {
                 return Ok(());
@@ -272,10 +270,35 @@ impl Service for OrderEngine {
     }
 }
 
-fn outcome(ended: Result<Result<(), ShardError>, tokio::task::JoinError>) -> Result<(), ServiceError> {
+/// Waits for the end of a task. One that panicked, of either kind, leaves a shard that nobody serves.
+async fn next_end(
+    loops: &mut JoinSet<Result<(), ShardError>>,
+    leaderships: &mut JoinSet<()>,
+) -> Result<(), ServiceError> {
+    let ended = tokio::select! {
+        Some(ended) = loops.join_next() => ended,
+        Some(ended) = leaderships.join_next() => ended.map(Ok),
+        else => return Ok(()),
+    };
     match ended {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(ServiceError::from_error(error)),
         Err(error) => Err(ServiceError::new(format!("the shard's task ended unexpectedly: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_panic_of_a_leadership_ends_the_engine() {
+        let (mut loops, mut leaderships) = (JoinSet::new(), JoinSet::new());
+        loops.spawn(std::future::pending());
+        leaderships.spawn(async {});
+        assert!(next_end(&mut loops, &mut leaderships).await.is_ok(), "as every leadership ends");
+        leaderships.spawn(async { panic!("planted") });
+        let failure = next_end(&mut loops, &mut leaderships).await.expect_err("its shard is served no more");
+        assert!(failure.to_string().contains("ended unexpectedly"), "{failure}");
     }
 }
