@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use journal_core::codec::CodecError;
 use journal_core::codec::record::{Place, Record};
 use journal_core::{Entry, Tail, Unit};
 use types::{Epoch, Seq};
@@ -48,7 +49,15 @@ impl Backlog {
             Err(error) => return Err(backlog.failed("read", error)),
         };
         let mut rest = &bytes[..];
-        while let Ok((header, record)) = Record::decode(rest, disk_id) {
+        loop {
+            let (header, record) = match Record::decode(rest, disk_id) {
+                Ok(found) => found,
+                // Whole records that are not ours to read are not a torn end: somebody was told that they are kept.
+                Err(error @ (CodecError::Foreign { .. } | CodecError::Version { .. })) => {
+                    return Err(backlog.foreign(bytes.len() - rest.len(), &error));
+                }
+                Err(_) => break,
+            };
             match record {
                 Record::Entry(entry) if backlog.continues(&entry) => backlog.entries.push(entry),
                 Record::Entry(_) => break,
@@ -174,6 +183,15 @@ impl Backlog {
         work(file).map_err(|error| self.failed(operation, error))
     }
 
+    fn foreign(&self, offset: usize, error: &CodecError) -> StoreError {
+        let reason = format!(
+            "{error}; it was taken without another database than this one: bring that one back, or move the file away \
+             if its entries are not wanted"
+        );
+        let seq = self.entries.last().map_or(Seq(0), |last| last.seq.next());
+        StoreError::Corrupt { segment: self.path.display().to_string(), offset: offset as u64, seq, reason }
+    }
+
     fn failed(&self, operation: &'static str, source: std::io::Error) -> StoreError {
         StoreError::io(operation, self.path.display().to_string(), source)
     }
@@ -248,7 +266,9 @@ mod tests {
                 assert_eq!((found.entries().len(), found.epoch()), (6, Some(epoch(2))));
             }
         }
-        assert!(Backlog::open(&path, DISK + 1, 1 << 20).expect("read").is_empty(), "of another journal");
+        let refused = Backlog::open(&path, DISK + 1, 1 << 20).map(|_| ()).expect_err("of another journal");
+        assert!(matches!(refused, StoreError::Corrupt { offset: 0, .. }), "{refused}");
+        assert_eq!(std::fs::read(&path).expect("it is there"), whole, "nothing was cut");
     }
 
     #[test]
