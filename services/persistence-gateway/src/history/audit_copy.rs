@@ -14,6 +14,8 @@ use super::{HistoryError, HistoryReader};
 const LINES_MAX: usize = 1_000;
 /// Longest name of an instance.
 const NAME_MAX: usize = 64;
+/// Highest number of a record: what the column of the database holds.
+const SEQ_MAX: u64 = i64::MAX as u64;
 /// Digits of a hash.
 const HASH_DIGITS: usize = 64;
 
@@ -81,20 +83,45 @@ fn check_lines(node: &str, lines: &[String]) -> Result<u64, ApiError> {
         if record.node != node {
             return Err(bad("is a record of another instance"));
         }
-        if next.is_some_and(|next| record.seq != next) {
-            return Err(bad("does not follow the line before"));
-        }
+        next = Some(follows(record.seq, next).map_err(bad)?);
         if index == 0 {
             first = record.seq;
         }
-        next = Some(record.seq + 1);
     }
     Ok(first)
+}
+
+/// Checks the number of a record against the one that was expected, if one was. Returns the number after it.
+fn follows(seq: u64, expected: Option<u64>) -> Result<u64, &'static str> {
+    if expected.is_some_and(|expected| seq != expected) {
+        return Err("does not follow the line before");
+    }
+    if seq == 0 || seq > SEQ_MAX {
+        return Err("has a number that no record has");
+    }
+    Ok(seq + 1)
 }
 
 fn refuse(error: HistoryError) -> ApiError {
     match error {
         HistoryError::Configuration(why) => ApiError::precondition(why),
         error => ApiError::not_ready(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_follow_one_another_and_fit_the_database() {
+        assert_eq!(follows(1, None), Ok(2));
+        assert_eq!(follows(7, Some(7)), Ok(8));
+        assert_eq!(follows(SEQ_MAX, None), Ok(SEQ_MAX + 1));
+        assert!(follows(8, Some(7)).is_err());
+        // A peer may send any number.
+        for seq in [0, SEQ_MAX + 1, u64::MAX] {
+            assert!(follows(seq, None).is_err(), "{seq}");
+        }
     }
 }
