@@ -34,6 +34,20 @@ fn a_second_opener_is_told_who_holds_the_directory() {
     open(&dir, 8192).unwrap();
 }
 
+/// It may be hundreds of megabytes, and the next one is only made when there is something to put into it.
+#[test]
+fn an_unfinished_snapshot_is_gone_after_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut storage = open(directory.path(), 8192).unwrap();
+    storage.recover().unwrap();
+    drop(storage);
+    let left = directory.path().join("snapshot.tmp");
+    std::fs::write(&left, [0; 4096]).unwrap();
+    let mut storage = open(directory.path(), 8192).unwrap();
+    storage.recover().unwrap();
+    assert!(!left.exists());
+}
+
 #[test]
 fn impossible_segment_lengths_are_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -31,8 +31,8 @@ pub struct Config {
     /// knows.
     #[serde(skip)]
     pub shards: u32,
-    /// Commands accepted and not yet answered, over all clients; beyond it RESOURCE_EXHAUSTED. As many more may be
-    /// handed on to other engines and not yet answered there. 1 to 1,000,000.
+    /// Commands of one shard accepted and not yet answered, over all clients; beyond it RESOURCE_EXHAUSTED. As many
+    /// more, over all shards, may be handed on to other engines and not yet answered there. 1 to 1,000,000.
     /// The default is four full batches for each of eight appends in flight.
     pub unanswered_max: u32,
     /// Commands of one session accepted and not yet answered; beyond it RESOURCE_EXHAUSTED. 1 to 1,000,000.

@@ -120,6 +120,7 @@ impl FileStorage {
     fn load(&mut self) -> Result<Recovered, StoreError> {
         let failed = |operation| move |source| StoreError::io(operation, "the directory", source);
         self.preparer.discard();
+        self.snapshots.discard()?;
         // Names that a killed process left in memory only.
         self.disk.sync_dir().map_err(failed("sync"))?;
         let names = self.disk.list().map_err(failed("list"))?;

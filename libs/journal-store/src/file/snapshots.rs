@@ -34,6 +34,16 @@ impl SnapshotFiles {
         Self { disk, writing: Mutex::new(()) }
     }
 
+    /// Gives back the room of a snapshot that a process did not finish before it was killed.
+    pub(super) fn discard(&self) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.disk.list().map_err(|source| StoreError::io("list", "the directory", source))?;
+        if names.iter().any(|name| name == NEW) {
+            self.disk.remove(NEW).map_err(|source| StoreError::io("remove", NEW, source))?;
+        }
+        Ok(())
+    }
+
     /// Numbers of the files, newest first.
     fn list(&self) -> Result<Vec<u64>, StoreError> {
         let names = self.disk.list().map_err(|source| StoreError::io("list", "the directory", source))?;
