@@ -12,6 +12,7 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Metrics, Object, ObjectId, Pool, PoolError, RecyclingMethod, Runtime,
     Timeouts,
 };
+use journal_store::postgres::Tls;
 use service_kit::flood::Flood;
 use service_kit::{PoolStatus, async_trait};
 use wire::pb::admin::v1::{Pool as PoolView, PoolOptimization, PoolReset};
@@ -23,6 +24,8 @@ use crate::history::{HistoryError, postgres_error};
 
 /// Between two looks whether a statement that is under way has ended: there is nothing to wait on but its connection.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
+/// How long calling off a statement may take; a server that is away has none.
+const CALL_OFF_LIMIT: Duration = Duration::from_secs(5);
 /// A connection that is older costs the server more memory than one that is made anew.
 const OLD: Duration = Duration::from_secs(3_600);
 /// How long a pool is not fitted closer: use is measured over minutes, and what it is worth falls as they pass.
@@ -51,6 +54,7 @@ pub(crate) struct PostgresPool(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     pool: Pool,
+    tls: Tls,
     purpose: Purpose,
     applications: Vec<String>,
     gauge: Arc<PoolGauge>,
@@ -87,7 +91,7 @@ impl PostgresPool {
             Purpose::Questions { .. } => RecyclingMethod::Verified,
             Purpose::Projector => RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(server.options, server.tls, ManagerConfig { recycling_method });
+        let manager = Manager::from_config(server.options, server.tls.clone(), ManagerConfig { recycling_method });
         let renewed: Arc<Mutex<Option<Instant>>> = Arc::default();
         let oldest = Arc::clone(&renewed);
         let current = Hook::sync_fn(move |_, metrics: &Metrics| {
@@ -107,6 +111,7 @@ impl PostgresPool {
         });
         let shared = Shared {
             pool,
+            tls: server.tls,
             purpose,
             applications: vec![config.application_name.clone(), journal_store::postgres::APPLICATION_NAME.to_owned()],
             gauge,
@@ -341,9 +346,12 @@ impl Lease {
         self.object.as_ref().map(Object::id)
     }
 
-    /// Closes it: nobody may get what an answer may still come on.
+    /// Closes it: nobody may get what an answer may still come on. What the server still does for it is called off: the
+    /// server itself notices a closed connection only when it has an answer, and holds its locks until then.
     pub(crate) fn give_up(mut self) {
         if let Some(object) = self.object.take() {
+            let (statement, tls) = (object.cancel_token(), self.shared.tls.clone());
+            tokio::spawn(tokio::time::timeout(CALL_OFF_LIMIT, async move { statement.cancel_query(tls).await }));
             drop(Object::take(object));
         }
     }

@@ -1,6 +1,7 @@
 //! HistoryService and the two databases below it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use journal_core::ChainHash;
 use journal_store::testing::PostgresServer;
@@ -10,6 +11,8 @@ use persistence_gateway::history::{
     Projected, RowBatch, Stamp,
 };
 use persistence_gateway::pools::PoolGauge;
+use service_kit::Condition;
+use service_kit::config::HumanDuration;
 use tonic::Code;
 use types::{
     AccountId, ClientOrderId, LogId, OrderId, OrderStatus, OrderType, Place, Price, Qty, RejectReason, Seq, ShardId,
@@ -19,6 +22,34 @@ use wire::pb::history::v1 as pb;
 use wire::status::ApiError;
 
 use crate::support::{Gateway, Leader, START, commands, config, with_postgres};
+
+/// Else the statements of impatient clients pile up in a server that is slow already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_was_given_up_is_called_off_in_the_server() {
+    let server = PostgresServer::shared();
+    let mut config = with_postgres(server.database());
+    let url = config.database.url.expose().to_owned();
+    config.database.query_timeout = HumanDuration::from_secs(1);
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(config, dir.path()).await;
+    gateway.component("history", Condition::Ok).await;
+    let held = server.hold_a_transaction(&url, "LOCK TABLE trades IN ACCESS EXCLUSIVE MODE");
+    let locks = |granted: bool| {
+        let sql = format!("SELECT count(*) FROM pg_locks WHERE granted = {granted} AND relation = 'trades'::regclass");
+        server.sql(&url, &sql)
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    while locks(true) == "0" {
+        assert!(Instant::now() < until, "the table is not locked");
+    }
+    let asked = gateway.history().list_trades(pb::ListTradesRequest::default()).await;
+    assert_eq!(asked.unwrap_err().code(), Code::Unavailable);
+    while locks(false) != "0" {
+        assert!(Instant::now() < until, "the server still waits for the table");
+    }
+    drop(held);
+    gateway.stop().await;
+}
 
 #[tokio::test]
 async fn pages_stay_stable_while_rows_are_added() {
